@@ -1,0 +1,27 @@
+package ostree
+
+// #include "glue.h"
+import "C"
+
+import (
+	"context"
+)
+
+// cancellable returns a GCancellable that is cancelled when ctx is done. The
+// function returned with it ends that, and frees it.
+func cancellable(ctx context.Context) (*C.GCancellable, func()) {
+	c := C.g_cancellable_new()
+	// The callback runs in a goroutine of its own and may still be at work
+	// when stop returns, so it has its own reference.
+	C.g_object_ref(C.gpointer(c))
+	stop := context.AfterFunc(ctx, func() {
+		C.g_cancellable_cancel(c)
+		C.g_object_unref(C.gpointer(c))
+	})
+	return c, func() {
+		if stop() {
+			C.g_object_unref(C.gpointer(c))
+		}
+		C.g_object_unref(C.gpointer(c))
+	}
+}

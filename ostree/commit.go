@@ -1,0 +1,121 @@
+package ostree
+
+// #include "glue.h"
+import "C"
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	glib "github.com/ostreedev/ostree-go/pkg/glibobject"
+)
+
+// Keys of a commit's metadata that bind it to a ref and a collection
+// (https://ostreedev.github.io/ostree/reference/ostree-Core-repository-independent-functions.html).
+const (
+	MetaRefBinding        = "ostree.ref-binding"
+	MetaCollectionBinding = "ostree.collection-binding"
+)
+
+// Tree is the root of a commit's content: the checksums of its dirtree and of
+// its dirmeta. Commits with equal trees have the same content.
+type Tree struct {
+	Contents, Meta Checksum
+}
+
+// Commit is a commit object. Close gives its metadata back.
+type Commit struct {
+	Checksum  Checksum
+	Parent    Checksum // zero if it has none
+	Subject   string
+	Body      string
+	Timestamp uint64 // seconds since 1970, UTC
+	Tree      Tree
+	Partial   bool // not all of its objects are in the repository
+
+	metadata *glib.GVariant // a{sv}
+}
+
+// LoadCommit reads a commit object.
+func (r *Repo) LoadCommit(sum Checksum) (*Commit, error) {
+	csum, free := cstring(sum.String())
+	defer free()
+	var (
+		raw  C.OpCommit
+		gerr *C.GError
+	)
+	// Also clears what a failed call has left.
+	defer C.op_commit_clear(&raw)
+	if C.op_load_commit(r.c, csum, &raw, &gerr) == 0 {
+		return nil, gerror(gerr)
+	}
+	c := &Commit{
+		Checksum:  sum,
+		Subject:   C.GoString(raw.subject),
+		Body:      C.GoString(raw.body),
+		Timestamp: uint64(raw.timestamp),
+		Partial:   raw.partial != 0,
+	}
+	if raw.parent != nil {
+		parent, err := ParseChecksum(C.GoString(raw.parent))
+		if err != nil {
+			return nil, fmt.Errorf("commit %s: parent: %w", sum, err)
+		}
+		c.Parent = parent
+	}
+	var err error
+	if c.Tree.Contents, err = ParseChecksum(C.GoString(raw.tree)); err != nil {
+		return nil, fmt.Errorf("commit %s: root dirtree: %w", sum, err)
+	}
+	if c.Tree.Meta, err = ParseChecksum(C.GoString(raw.dirmeta)); err != nil {
+		return nil, fmt.Errorf("commit %s: root dirmeta: %w", sum, err)
+	}
+	c.metadata = glib.ToGVariant(unsafe.Pointer(raw.metadata))
+	c.metadata.Ref()
+	return c, nil
+}
+
+// Close gives the commit's metadata back. It may be repeated.
+func (c *Commit) Close() {
+	if c.metadata != nil {
+		c.metadata.Unref()
+		c.metadata = nil
+	}
+}
+
+// Time returns the commit's timestamp.
+func (c *Commit) Time() time.Time { return time.Unix(int64(c.Timestamp), 0).UTC() }
+
+// MetadataEdit is a change to a commit's metadata. What it does not name stays.
+type MetadataEdit struct {
+	Strings     map[string]string   // set to an "s"
+	StringLists map[string][]string // set to an "as"
+	Remove      []string
+}
+
+// apply returns the metadata of c, changed, for op_write_commit_like, which
+// frees it.
+func (e MetadataEdit) apply(c *Commit) *C.GVariantDict {
+	dict := C.op_metadata_edit((*C.GVariant)(c.metadata.Ptr()))
+	for key, value := range e.Strings {
+		ckey, freeKey := cstring(key)
+		cvalue, freeValue := cstring(value)
+		C.op_metadata_set_string(dict, ckey, cvalue)
+		freeKey()
+		freeValue()
+	}
+	for key, value := range e.StringLists {
+		ckey, freeKey := cstring(key)
+		cvalue, freeValue := cstrv(value)
+		C.op_metadata_set_strv(dict, ckey, cvalue)
+		freeKey()
+		freeValue()
+	}
+	for _, key := range e.Remove {
+		ckey, free := cstring(key)
+		C.g_variant_dict_remove(dict, ckey)
+		free()
+	}
+	return dict
+}

@@ -1,0 +1,77 @@
+/* What cgo cannot say by itself: macros, variadic functions, and sequences of
+ * GLib calls that belong together. Functions that can fail follow GLib: FALSE
+ * or NULL, and *error set. */
+#ifndef OSTREE_PUSH_GLUE_H
+#define OSTREE_PUSH_GLUE_H
+
+#include <fcntl.h>
+#include <ostree.h>
+#include <gio/gio.h>
+#include <gio/gunixinputstream.h>
+#include <stdlib.h>
+
+#if !OSTREE_CHECK_VERSION(2021, 3)
+#error "libostree 2021.3 or later is needed"
+#endif
+
+const char *op_version (void);
+OstreeRepo *op_repo_open (const char *path, GError **error);
+OstreeRepo *op_repo_create (const char *path, OstreeRepoMode mode, GError **error);
+gboolean op_repo_set_config (OstreeRepo *repo, const char *const *groups_keys_values, GError **error);
+char *op_repo_get_config (OstreeRepo *repo, const char *group, const char *key);
+char *op_repo_path (OstreeRepo *repo);
+
+/* The local refs, as name, checksum, name, checksum, …, NULL. */
+char **op_repo_list_refs (OstreeRepo *repo, GCancellable *cancellable, GError **error);
+
+typedef struct {
+  GVariant *metadata; /* a{sv}, owned */
+  char *subject;
+  char *body;
+  char *parent; /* or NULL */
+  char *tree;
+  char *dirmeta;
+  guint64 timestamp;
+  gboolean partial;
+} OpCommit;
+
+gboolean op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error);
+void op_commit_clear (OpCommit *commit);
+
+GVariantDict *op_metadata_edit (GVariant *metadata);
+void op_metadata_set_string (GVariantDict *dict, const char *key, const char *value);
+void op_metadata_set_strv (GVariantDict *dict, const char *key, const char *const *value);
+
+/* Consumes dict. */
+char *op_write_commit_like (OstreeRepo *repo, const char *source, GVariantDict *dict,
+                            const char *parent, const char *subject, const char *body,
+                            guint64 timestamp, GCancellable *cancellable, GError **error);
+
+typedef struct {
+  const char *const *commits; /* checksums */
+  OstreeRepoPullFlags flags;
+  gboolean inherit_transaction;
+  gboolean verify_signatures;
+  guint32 retries;
+} OpPullOptions;
+
+gboolean op_pull (OstreeRepo *repo, const char *remote, const OpPullOptions *options,
+                  OstreeAsyncProgress *progress, GCancellable *cancellable, GError **error);
+
+GBytes *op_fetch_summary (OstreeRepo *repo, const char *remote, guint32 retries,
+                          GCancellable *cancellable, GError **error);
+
+/* The refs of a summary, as op_repo_list_refs has them; NULL and an error if
+ * the summary is not one. */
+char **op_summary_refs (const void *data, gsize size, GError **error);
+
+/* refs: as above. */
+GBytes *op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error);
+
+gboolean op_regenerate_metadata (OstreeRepo *repo, GCancellable *cancellable, GError **error);
+
+/* The archive form of a content object of a repository of any mode. */
+GInputStream *op_open_archive_stream (OstreeRepo *repo, const char *checksum,
+                                      GCancellable *cancellable, GError **error);
+
+#endif

@@ -1,0 +1,29 @@
+package ostree
+
+// #include "glue.h"
+import "C"
+
+import (
+	"context"
+)
+
+// LockShared takes libostree's shared lock on the repository, which keeps
+// others from pruning it, and returns the function that releases it. It waits
+// for a holder of the exclusive lock as long as the repository's option
+// core.lock-timeout-secs says. A repository that may not be written is not
+// locked; nobody can tell that from the outside, and nothing fails.
+func (r *Repo) LockShared(ctx context.Context) (unlock func() error, err error) {
+	c, done := cancellable(ctx)
+	defer done()
+	var gerr *C.GError
+	if C.ostree_repo_lock_push(r.c, C.OSTREE_REPO_LOCK_SHARED, c, &gerr) == 0 {
+		return nil, gerror(gerr)
+	}
+	return func() error {
+		var gerr *C.GError
+		if C.ostree_repo_lock_pop(r.c, C.OSTREE_REPO_LOCK_SHARED, nil, &gerr) == 0 {
+			return gerror(gerr)
+		}
+		return nil
+	}, nil
+}

@@ -1,0 +1,185 @@
+package ostree
+
+// #include "glue.h"
+import "C"
+
+import (
+	"context"
+	"runtime"
+	"time"
+	"unsafe"
+)
+
+// PullFlags are libostree's OstreeRepoPullFlags.
+type PullFlags int
+
+const (
+	// PullMirror writes nothing but objects where commits are pulled by
+	// checksum. With PullTrustedHTTP, into an archive repository, content
+	// objects are stored as they arrive, unchecked.
+	PullMirror PullFlags = C.OSTREE_REPO_PULL_FLAGS_MIRROR
+	// PullCommitOnly pulls commit objects and their detached metadata.
+	PullCommitOnly PullFlags = C.OSTREE_REPO_PULL_FLAGS_COMMIT_ONLY
+	// PullUntrusted checks the checksums of objects from a file:// URL.
+	PullUntrusted PullFlags = C.OSTREE_REPO_PULL_FLAGS_UNTRUSTED
+	// PullTrustedHTTP does not check the checksums of objects from HTTP.
+	PullTrustedHTTP PullFlags = C.OSTREE_REPO_PULL_FLAGS_TRUSTED_HTTP
+)
+
+// PullOptions says what to pull, and how.
+type PullOptions struct {
+	// Remote is the name of a configured remote, or a file:// URL.
+	Remote string
+	// Commits are pulled without their parents and without static deltas.
+	Commits []Checksum
+	Flags   PullFlags
+	// Retries is how often a request that failed for a passing reason is
+	// made again.
+	Retries int
+	// Verify checks signatures as the remote is configured.
+	Verify bool
+	// Progress, if set, is called now and then from another goroutine while
+	// the pull runs, and a last time at its end.
+	Progress func(PullProgress)
+}
+
+// PullProgress is how far a pull has come.
+type PullProgress struct {
+	Fetched   int    // objects that arrived
+	Requested int    // objects known to be needed so far; grows
+	Bytes     uint64 // transferred
+}
+
+// progressInterval is how often PullOptions.Progress is called.
+const progressInterval = 100 * time.Millisecond
+
+// Pull pulls commits in a transaction of its own. The GCancellable that ctx
+// becomes is looked at between requests only: a transfer that stalls does not
+// end before its connection does.
+func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
+	return r.pull(ctx, opts, false)
+}
+
+// Pull pulls commits into the transaction.
+func (t *Transaction) Pull(ctx context.Context, opts PullOptions) error {
+	return t.repo.pull(ctx, opts, true)
+}
+
+func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
+	c, done := cancellable(ctx)
+	defer done()
+	remote, freeRemote := cstring(opts.Remote)
+	defer freeRemote()
+	sums := make([]string, len(opts.Commits))
+	for i, sum := range opts.Commits {
+		sums[i] = sum.String()
+	}
+	commits, freeCommits := cstrv(sums)
+	defer freeCommits()
+
+	copts := (*C.OpPullOptions)(C.g_malloc0(C.sizeof_OpPullOptions))
+	defer C.g_free(C.gpointer(copts))
+	copts.commits = commits
+	copts.flags = C.OstreeRepoPullFlags(opts.Flags)
+	copts.inherit_transaction = gboolean(inherit)
+	copts.verify_signatures = gboolean(opts.Verify)
+	copts.retries = C.guint32(opts.Retries)
+
+	// A caller may stop waiting for a pull that stalls and close the
+	// repository, which the pull does not hold by itself.
+	C.g_object_ref(C.gpointer(r.c))
+	defer C.g_object_unref(C.gpointer(r.c))
+
+	return withMainContext(func() error {
+		progress := C.ostree_async_progress_new()
+		defer C.g_object_unref(C.gpointer(progress))
+		stop := watchProgress(progress, opts.Progress)
+		defer stop()
+		defer C.ostree_async_progress_finish(progress)
+		var gerr *C.GError
+		if C.op_pull(r.c, remote, copts, progress, c, &gerr) == 0 {
+			return gerror(gerr)
+		}
+		return nil
+	})
+}
+
+// FetchSummary fetches the summary of a configured remote. A remote without
+// one is ErrNotFound.
+func (r *Repo) FetchSummary(ctx context.Context, remote string, retries int) ([]byte, error) {
+	c, done := cancellable(ctx)
+	defer done()
+	cremote, free := cstring(remote)
+	defer free()
+	var summary []byte
+	err := withMainContext(func() error {
+		var gerr *C.GError
+		bytes := C.op_fetch_summary(r.c, cremote, C.guint32(retries), c, &gerr)
+		if bytes == nil {
+			return gerror(gerr)
+		}
+		summary = takeBytes(bytes)
+		return nil
+	})
+	return summary, err
+}
+
+// withMainContext runs f on one OS thread with a main context of its own as
+// the thread's default, which is where libostree's fetcher lives.
+func withMainContext(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	context := C.g_main_context_new()
+	defer C.g_main_context_unref(context)
+	C.g_main_context_push_thread_default(context)
+	defer C.g_main_context_pop_thread_default(context)
+	return f()
+}
+
+// watchProgress calls report with the values of progress until the function it
+// returns is called.
+func watchProgress(progress *C.OstreeAsyncProgress, report func(PullProgress)) (stop func()) {
+	if report == nil {
+		return func() {}
+	}
+	keys := map[string]*C.char{}
+	for _, key := range []string{"fetched", "requested", "bytes-transferred"} {
+		keys[key] = C.CString(key)
+	}
+	read := func() {
+		report(PullProgress{
+			Fetched:   int(C.ostree_async_progress_get_uint(progress, keys["fetched"])),
+			Requested: int(C.ostree_async_progress_get_uint(progress, keys["requested"])),
+			Bytes:     uint64(C.ostree_async_progress_get_uint64(progress, keys["bytes-transferred"])),
+		})
+	}
+	quit, finished := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(finished)
+		ticker := time.NewTicker(progressInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				read()
+			case <-quit:
+				read()
+				return
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-finished
+		for _, key := range keys {
+			C.free(unsafe.Pointer(key))
+		}
+	}
+}
+
+func gboolean(b bool) C.gboolean {
+	if b {
+		return C.TRUE
+	}
+	return C.FALSE
+}
