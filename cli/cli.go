@@ -1,0 +1,138 @@
+// Package cli is what the command lines of the programs share: how they are
+// parsed, how they end, and how signals reach them.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
+)
+
+// Exit statuses. A program that a signal ended exits with 128 and the signal's
+// number, as shells have it.
+const (
+	ExitDone   = 0
+	ExitFailed = 1
+	ExitUsage  = 2
+)
+
+// UsageError is a mistake in the command line.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Parse reads args into grammar, a kong struct. When it returns false, the
+// program ends with the status returned: after --help and --version, and after a
+// usage error, which has been reported on stderr.
+func Parse(name, description string, grammar any, args []string, stdout, stderr io.Writer) (status int, ok bool) {
+	type exit int
+	defer func() {
+		switch e := recover().(type) {
+		case nil:
+		case exit:
+			status, ok = int(e), false
+		default:
+			panic(e)
+		}
+	}()
+	parser, err := kong.New(grammar,
+		kong.Name(name),
+		kong.Description(description),
+		kong.Vars{"version": name + " " + Version()},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(status int) { panic(exit(status)) }),
+	)
+	if err != nil {
+		panic(err) // the grammar is wrong
+	}
+	if _, err := parser.Parse(args); err != nil {
+		var parseErr *kong.ParseError
+		if errors.As(err, &parseErr) {
+			fmt.Fprintf(stderr, "%s\n", usageLine(parseErr.Context))
+		}
+		fmt.Fprintf(stderr, "%s: error: %v\n", name, err)
+		return ExitUsage, false
+	}
+	return ExitDone, true
+}
+
+// usageLine returns the first line of kong's help: "Usage: …".
+func usageLine(c *kong.Context) string {
+	var help strings.Builder
+	c.Stdout = &help
+	if err := c.PrintUsage(true); err != nil {
+		return "Usage: " + c.Model.Name
+	}
+	line, _, _ := strings.Cut(help.String(), "\n")
+	return line
+}
+
+// Version returns the version of the program.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
+		return strings.TrimPrefix(info.Main.Version, "v")
+	}
+	return "devel"
+}
+
+// SignalError is the cause of a context that a signal ended.
+type SignalError struct{ Signal os.Signal }
+
+func (e *SignalError) Error() string { return e.Signal.String() }
+
+// Signals returns a context that ends with a SignalError when the program is
+// told to stop: by SIGINT, SIGTERM or SIGHUP. Further signals change nothing,
+// since everything that follows the first is cleaning up and takes a bounded
+// time. SIGPIPE is caught, so that a program whose reader has gone can clean up
+// too: its writes fail instead.
+func Signals(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, unix.SIGPIPE)
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		select {
+		case s := <-stopped:
+			cancel(&SignalError{s})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel(context.Canceled)
+		wg.Wait()
+		signal.Stop(stopped)
+	}
+}
+
+// ExitStatus returns the exit status of a program that ended with err.
+func ExitStatus(err error) int {
+	var (
+		signalled *SignalError
+		usage     *UsageError
+	)
+	switch {
+	case err == nil:
+		return ExitDone
+	case errors.As(err, &signalled):
+		if s, ok := signalled.Signal.(unix.Signal); ok {
+			return 128 + int(s)
+		}
+	case errors.As(err, &usage):
+		return ExitUsage
+	}
+	return ExitFailed
+}

@@ -1,0 +1,89 @@
+// Package report is what the two ends of a push say about it: what became of
+// every ref, how far the transfer is, and log lines. Text has it for people, in
+// the style of git push; JSON for scripts; and Events is the form in which a
+// receiver hands it to the pusher.
+package report
+
+import (
+	"ostree-push/ostree"
+)
+
+// Level is how important a log line is.
+type Level int
+
+const (
+	Debug Level = iota
+	Info
+	Warning
+)
+
+var levelNames = [...]string{Debug: "debug", Info: "info", Warning: "warning"}
+
+func (l Level) String() string { return levelNames[l] }
+
+// MarshalText and UnmarshalText give a level its name in JSON.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+func (l *Level) UnmarshalText(text []byte) error {
+	*l = Info
+	for i, name := range levelNames {
+		if name == string(text) {
+			*l = Level(i)
+		}
+	}
+	return nil
+}
+
+// Status is what became of a ref.
+type Status string
+
+const (
+	New      Status = "new"        // the repository did not have the ref
+	Updated  Status = "updated"    // the ref moved
+	Forced   Status = "forced"     // the ref moved although it should not have
+	UpToDate Status = "up-to-date" // the ref has what was pushed already
+	Rejected Status = "rejected"   // the ref was left alone; Reason says why
+	Offered  Status = "offered"    // the receiver does not say
+)
+
+// Ref is the result of one ref. Old and New are its commits before and after:
+// a receiver writes the commit it got, Received, anew, so New is another one.
+type Ref struct {
+	Ref      ostree.Ref `json:"ref"`
+	Status   Status     `json:"status"`
+	Old      string     `json:"old,omitempty"`
+	New      string     `json:"new,omitempty"`
+	Received string     `json:"received,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+}
+
+// Progress is how far one phase of a push is.
+type Progress struct {
+	Phase string `json:"phase"` // such as "Receiving objects"
+	Done  int    `json:"done"`  // objects
+	Total int    `json:"total"` // objects known so far; 0 if nothing is known
+	Bytes int64  `json:"bytes"` // moved
+}
+
+// Sink takes what is said. Its methods may be called from several goroutines.
+type Sink interface {
+	Log(level Level, text string)
+	Progress(p Progress)
+	Ref(r Ref)
+}
+
+// Totals is what a push moved.
+type Totals struct {
+	Objects int     `json:"objects"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Result is everything about a push that has ended.
+type Result struct {
+	Destination string `json:"destination"`
+	DryRun      bool   `json:"dry_run"`
+	Refs        []Ref  `json:"refs"`
+	Totals
+	Error string `json:"error,omitempty"`
+}
