@@ -1,0 +1,229 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+)
+
+// This file is the first step of receiving, and the only one that knows how
+// objects travel: libostree pulls them over HTTP.
+
+const (
+	// retries of a request that fails for a passing reason.
+	retries = 5
+	// A pull that moves less than stallBytes in stallTime is given up;
+	// libostree itself would wait for ever.
+	stallTime  = 2 * time.Minute
+	stallBytes = 1024
+	// returnTime is how long a pull whose context has ended may take to
+	// return before it is left behind.
+	returnTime = time.Second
+)
+
+// offer is a ref of the source with its commit, which is in the quarantine.
+type offer struct {
+	ref    ostree.Ref
+	commit *ostree.Commit
+}
+
+// offers are those wanted, in the order of their refs, and the refs that are
+// current already.
+type offers struct {
+	offers  []offer
+	current ostree.Refs
+}
+
+func (o *offers) close() {
+	for _, offer := range o.offers {
+		offer.commit.Close()
+	}
+}
+
+// fillCommits lists the source's refs and brings the commit objects of the
+// wanted ones into the quarantine, without their content.
+func (r *receiver) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
+	if err := checkURL(r.url); err != nil {
+		return nil, err
+	}
+	if err := q.repo.AddRemote(remoteName, r.url); err != nil {
+		return nil, fmt.Errorf("set up the source %s: %w", r.url, err)
+	}
+	source, err := r.sourceRefs(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := choose(source, r.refs)
+	if err != nil {
+		return nil, err
+	}
+	have, err := r.target.Refs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+
+	result := &offers{current: ostree.Refs{}}
+	var pull []ostree.Checksum
+	for _, ref := range wanted.Sorted() {
+		r.sink.Log(report.Debug, fmt.Sprintf("ref %s: remote commit %s, current commit %s", ref, wanted[ref], have[ref]))
+		if wanted[ref] == have[ref] && !r.force {
+			result.current[ref] = wanted[ref]
+			continue
+		}
+		pull = append(pull, wanted[ref])
+	}
+	if len(pull) == 0 {
+		return result, nil
+	}
+	if err := r.pull(ctx, q, pull, ostree.PullCommitOnly); err != nil {
+		return nil, fmt.Errorf("fetch the commits: %w", err)
+	}
+	for _, ref := range wanted.Sorted() {
+		if _, ok := result.current[ref]; ok {
+			continue
+		}
+		commit, err := q.repo.LoadCommit(wanted[ref])
+		if err != nil {
+			result.close()
+			return nil, fmt.Errorf("ref %s: commit %s: %w", ref, wanted[ref], err)
+		}
+		result.offers = append(result.offers, offer{ref, commit})
+	}
+	return result, nil
+}
+
+// fillContent brings everything that the accepted commits need and the target
+// does not have into the quarantine.
+func (r *receiver) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
+	var sums []ostree.Checksum
+	for _, v := range accepted {
+		sums = append(sums, v.commit.Checksum)
+	}
+	if err := r.pull(ctx, q, sums, 0); err != nil {
+		return fmt.Errorf("fetch the objects: %w", err)
+	}
+	return nil
+}
+
+// checkURL refuses what libostree would take for something else.
+func checkURL(source string) error {
+	u, err := url.Parse(source)
+	if err != nil {
+		return fmt.Errorf("invalid URL: %w", err)
+	}
+	switch u.Scheme {
+	case "http", "https", "file":
+		return nil
+	}
+	return fmt.Errorf("invalid URL %q: the scheme is not http, https or file", source)
+}
+
+// sourceRefs reads the source's summary.
+func (r *receiver) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, stallTime, errStalled)
+	defer cancel()
+	var summary []byte
+	err := leaveBehind(ctx, func() (err error) {
+		summary, err = q.repo.FetchSummary(ctx, remoteName, retries)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the refs of the source: %w", err)
+	}
+	refs, err := ostree.ParseSummary(summary)
+	if err != nil {
+		return nil, fmt.Errorf("list the refs of the source: %w", err)
+	}
+	return refs, nil
+}
+
+var errStalled = errors.New("the source does not send any more")
+
+// pull brings commits into the quarantine. MIRROR and TRUSTED_HTTP store
+// content objects as they arrive; the import checks every one.
+func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Checksum, flags ostree.PullFlags) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var last atomic.Pointer[ostree.PullProgress]
+	stall := newStallWatch(func() { cancel(errStalled) })
+	err := leaveBehind(ctx, func() error {
+		return q.repo.Pull(ctx, ostree.PullOptions{
+			Remote:  remoteName,
+			Commits: commits,
+			Flags:   flags | ostree.PullMirror | ostree.PullTrustedHTTP,
+			Retries: retries,
+			Progress: func(p ostree.PullProgress) {
+				last.Store(&p)
+				stall.see(p)
+				if flags&ostree.PullCommitOnly == 0 {
+					r.sink.Progress(report.Progress{
+						Phase: "Receiving objects",
+						Done:  p.Fetched, Total: p.Requested, Bytes: int64(p.Bytes),
+					})
+				}
+			},
+		})
+	})
+	if p := last.Load(); p != nil {
+		r.totals.Objects += p.Fetched
+		r.totals.Bytes += int64(p.Bytes)
+	}
+	return err
+}
+
+// stallWatch notices a pull that waits for a source which does not send.
+type stallWatch struct {
+	since   time.Time
+	bytes   uint64
+	stalled func()
+}
+
+func newStallWatch(stalled func()) *stallWatch {
+	return &stallWatch{since: time.Now(), stalled: stalled}
+}
+
+func (s *stallWatch) see(p ostree.PullProgress) {
+	now := time.Now()
+	waiting := p.Fetched < p.Requested
+	if !waiting || p.Bytes-s.bytes >= stallBytes {
+		s.since, s.bytes = now, p.Bytes
+		return
+	}
+	if now.Sub(s.since) > stallTime {
+		s.stalled()
+	}
+}
+
+// leaveBehind runs f, which ought to return soon after ctx is done. When it
+// does not, it is left running in its goroutine: the process is about to end.
+func leaveBehind(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return withCause(ctx, err)
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(returnTime)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return withCause(ctx, err)
+	case <-timer.C:
+		return context.Cause(ctx)
+	}
+}
+
+// withCause says why ctx was done instead of just that f was cancelled.
+func withCause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

@@ -1,0 +1,59 @@
+package receive
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+)
+
+// importAndMerge makes the accepted commits part of the target, in one
+// transaction: all of them, or none.
+func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, vs *verdicts) (err error) {
+	tx, err := r.target.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() {
+		if abortErr := tx.Abort(); abortErr != nil && err == nil {
+			err = fmt.Errorf("abort the transaction: %w", abortErr)
+		}
+	}()
+	if err := r.importObjects(ctx, tx, q, vs.accepted()); err != nil {
+		return withCause(ctx, err)
+	}
+	for i := range vs.all {
+		if v := &vs.all[i]; v.accepted() {
+			if err := r.merge(ctx, tx, v); err != nil {
+				return withCause(ctx, err)
+			}
+		}
+	}
+	// Not to be interrupted: libostree sets the refs one by one.
+	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("commit the transaction: %w", err)
+	}
+	return nil
+}
+
+// importObjects checks every object in the quarantine and links it into the
+// target, or rewrites it in the form of the target's mode.
+func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine, accepted []verdict) error {
+	var sums []ostree.Checksum
+	for _, v := range accepted {
+		sums = append(sums, v.commit.Checksum)
+	}
+	r.sink.Log(report.Debug, "Checking and importing the objects")
+	source := url.URL{Scheme: "file", Path: q.dir}
+	err := tx.Pull(ctx, ostree.PullOptions{
+		Remote:  source.String(),
+		Commits: sums,
+		Flags:   ostree.PullUntrusted,
+	})
+	if err != nil {
+		return fmt.Errorf("import the objects: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package receive
+
+import (
+	"context"
+	"fmt"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+)
+
+// verdict is what is to become of one ref. An accepted one is merged; the
+// merge fills in what it wrote.
+type verdict struct {
+	offer
+	current ostree.Checksum // zero: the ref is new
+	status  report.Status
+	reason  string
+	// warnings say in full why the ref should not move.
+	warnings []string
+	merged   ostree.Checksum
+}
+
+func (v *verdict) accepted() bool {
+	return v.status == report.New || v.status == report.Updated || v.status == report.Forced
+}
+
+// verdicts are those of all refs, in their order.
+type verdicts struct {
+	all     []verdict
+	current ostree.Refs // nothing to do for these
+}
+
+func (vs *verdicts) accepted() []verdict {
+	var accepted []verdict
+	for _, v := range vs.all {
+		if v.accepted() {
+			accepted = append(accepted, v)
+		}
+	}
+	return accepted
+}
+
+// report says what became, or in a dry run would become, of each ref.
+func (vs *verdicts) report(sink report.Sink) {
+	for _, ref := range vs.current.Sorted() {
+		sum := vs.current[ref].String()
+		sink.Ref(report.Ref{Ref: ref, Status: report.UpToDate, Old: sum, New: sum, Received: sum})
+	}
+	for _, v := range vs.all {
+		result := report.Ref{Ref: v.ref, Status: v.status, Received: v.commit.Checksum.String(), Reason: v.reason}
+		if !v.current.IsZero() {
+			result.Old = v.current.String()
+		}
+		switch {
+		case !v.accepted():
+			result.New = result.Old
+		case !v.merged.IsZero():
+			result.New = v.merged.String()
+		}
+		sink.Ref(result)
+	}
+}
+
+// judge compares each offer with the target's current commit, and hands every
+// verdict to announce.
+func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verdict)) (*verdicts, error) {
+	have, err := r.target.Refs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	vs := &verdicts{current: wanted.current}
+	for _, offer := range wanted.offers {
+		v := verdict{offer: offer, status: report.New}
+		if sum, ok := have[offer.ref]; ok {
+			current, err := r.target.LoadCommit(sum)
+			if err != nil {
+				return nil, fmt.Errorf("ref %s: load current commit %s: %w", offer.ref, sum, err)
+			}
+			v = compare(offer, current, r.force)
+			current.Close()
+		}
+		announce(v)
+		vs.all = append(vs.all, v)
+	}
+	return vs, nil
+}
+
+// compare judges a ref that exists: its commit is replaced only by a strictly
+// newer one with other content, unless that is forced.
+func compare(o offer, current *ostree.Commit, force bool) verdict {
+	v := verdict{offer: o, current: current.Checksum, status: report.Updated}
+	if o.commit.Timestamp <= current.Timestamp {
+		v.reason = "not newer"
+		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s is not newer than current %s commit %s",
+			o.ref, o.commit.Checksum, o.ref, current.Checksum))
+	}
+	if o.commit.Tree == current.Tree {
+		v.reason = "same content"
+		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s has the same content as current %s commit %s",
+			o.ref, o.commit.Checksum, o.ref, current.Checksum))
+	}
+	switch {
+	case len(v.warnings) == 0:
+	case force:
+		v.status = report.Forced
+	case sameButForBindings(o.commit, current):
+		v.status = report.UpToDate
+	default:
+		v.status = report.Rejected
+	}
+	return v
+}
+
+// sameButForBindings reports whether current is what merging received has
+// written, some other time.
+func sameButForBindings(received, current *ostree.Commit) bool {
+	return received.Tree == current.Tree && received.Timestamp == current.Timestamp &&
+		received.Subject == current.Subject && received.Body == current.Body
+}
+
+// announce says why a ref should not move, and if it does all the same.
+func (r *receiver) announce(v verdict) {
+	for _, warning := range v.warnings {
+		r.sink.Log(report.Warning, warning)
+	}
+	if v.status == report.Forced {
+		r.sink.Log(report.Info, fmt.Sprintf("Forcing merge of ref %s", v.ref))
+	}
+}
+
+// announceChange announces only the verdicts that differ from earlier ones.
+func (r *receiver) announceChange(earlier *verdicts) func(verdict) {
+	known := map[ostree.Ref]verdict{}
+	for _, v := range earlier.all {
+		known[v.ref] = v
+	}
+	return func(v verdict) {
+		if k := known[v.ref]; k.status != v.status || k.current != v.current {
+			r.announce(v)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package receive
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"ostree-push/ostree"
+)
+
+// merge writes the received commit anew on its ref: bound to this ref and this
+// repository's collection, with the ref's current commit as its parent.
+func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict) error {
+	received := v.commit.Checksum
+	imported, err := r.target.LoadCommit(received)
+	if err != nil {
+		return fmt.Errorf("ref %s: load commit %s: %w", v.ref, received, err)
+	}
+	defer imported.Close()
+	if imported.Partial {
+		return fmt.Errorf("Cannot copy irregular commit %s", received)
+	}
+	merged, err := tx.WriteCommitLike(ctx, imported, v.current, r.bindings(v.ref, received))
+	if err != nil {
+		return fmt.Errorf("ref %s: write commit: %w", v.ref, err)
+	}
+	tx.SetRef(v.ref, merged)
+	v.merged = merged
+	return nil
+}
+
+// bindings is what the metadata of a merged commit says of where it belongs,
+// as flatpak build-commit-from has it.
+func (r *receiver) bindings(ref ostree.Ref, received ostree.Checksum) ostree.MetadataEdit {
+	edit := ostree.MetadataEdit{
+		Strings:     map[string]string{},
+		StringLists: map[string][]string{ostree.MetaRefBinding: {string(ref)}},
+	}
+	if id := r.target.CollectionID(); id != "" {
+		edit.Strings[ostree.MetaCollectionBinding] = id
+	} else {
+		edit.Remove = append(edit.Remove, ostree.MetaCollectionBinding)
+	}
+	if isFlatpak(ref) {
+		edit.Strings["xa.ref"] = string(ref)
+		edit.Strings["xa.from_commit"] = received.String()
+	}
+	return edit
+}
+
+func isFlatpak(ref ostree.Ref) bool {
+	return strings.HasPrefix(string(ref), "app/") || strings.HasPrefix(string(ref), "runtime/")
+}

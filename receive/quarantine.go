@@ -1,0 +1,159 @@
+package receive
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ostree-push/ostree"
+)
+
+// quarantine is an archive repository below the target's tmp/ in which
+// everything arrives. Objects that the target has are found there as well. Its
+// directory is held with an flock, so that others can tell it from what a dead
+// receiver left behind.
+type quarantine struct {
+	repo *ostree.Repo
+	dir  string
+	held *os.File
+	stop chan struct{} // ends the touching
+}
+
+const quarantinePrefix = "ostree-receive-"
+
+// remoteName is the quarantine's only remote.
+const remoteName = "_receive"
+
+// touchInterval is well below the day after which libostree takes what it
+// finds in tmp/ for abandoned.
+const touchInterval = time.Hour
+
+func newQuarantine(target *ostree.Repo) (*quarantine, error) {
+	tmp := filepath.Join(target.Path(), "tmp")
+	removeAbandoned(tmp)
+	dir, held, err := makeHeldDir(tmp)
+	if err != nil {
+		return nil, fmt.Errorf("make a quarantine: %w", err)
+	}
+	q := &quarantine{dir: dir, held: held, stop: make(chan struct{})}
+
+	// The target's limits hold here too. What arrives is not synced: the
+	// transaction that imports it syncs the whole file system.
+	core := map[string]string{"fsync": "false"}
+	for _, key := range []string{"min-free-space-size", "min-free-space-percent"} {
+		if value := target.CoreOption(key); value != "" {
+			core[key] = value
+		}
+	}
+	q.repo, err = ostree.Create(dir, ostree.ModeArchive, ostree.CreateOptions{Parent: target.Path(), Core: core})
+	if err != nil {
+		q.remove()
+		return nil, fmt.Errorf("make a quarantine: %w", err)
+	}
+	go q.touch()
+	return q, nil
+}
+
+// touch keeps the directory young until the quarantine is removed.
+func (q *quarantine) touch() {
+	ticker := time.NewTicker(touchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			os.Chtimes(q.dir, now, now)
+		case <-q.stop:
+			return
+		}
+	}
+}
+
+// remove removes the quarantine with everything in it.
+func (q *quarantine) remove() {
+	close(q.stop)
+	if q.repo != nil {
+		q.repo.Close()
+	}
+	// A pull that was left behind may still write for a moment. Should
+	// anything remain, the next receiver removes it.
+	for range 10 {
+		if os.RemoveAll(q.dir) == nil {
+			break
+		}
+	}
+	q.held.Close()
+}
+
+// makeHeldDir makes a new directory and holds it.
+func makeHeldDir(parent string) (string, *os.File, error) {
+	for {
+		dir, err := os.MkdirTemp(parent, quarantinePrefix)
+		if err != nil {
+			return "", nil, err
+		}
+		held, err := hold(dir)
+		switch {
+		case err == nil:
+			return dir, held, nil
+		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, os.ErrNotExist):
+			// Another receiver took it for an abandoned one, in the moment
+			// between its making and its holding.
+			continue
+		}
+		os.Remove(dir)
+		return "", nil, err
+	}
+}
+
+// hold takes the lock on a directory that is in place.
+func hold(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if !inPlace(f, dir) {
+		f.Close()
+		return nil, os.ErrNotExist
+	}
+	return f, nil
+}
+
+// inPlace reports whether path still leads to the open file f.
+func inPlace(f *os.File, path string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Lstat(path)
+	return err == nil && os.SameFile(open, now)
+}
+
+// removeAbandoned removes the quarantines that nobody holds. It is a courtesy:
+// what cannot be removed is left to libostree, which does it after a day.
+func removeAbandoned(tmp string) {
+	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), quarantinePrefix) {
+			continue
+		}
+		dir := filepath.Join(tmp, entry.Name())
+		held, err := hold(dir)
+		if err != nil {
+			continue
+		}
+		os.RemoveAll(dir)
+		held.Close()
+	}
+}

@@ -1,0 +1,158 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+)
+
+// options says what to receive, and how.
+type options struct {
+	repo   string
+	url    string
+	refs   []string // none: all
+	dryRun bool
+	force  bool
+	update bool
+	output io.Writer // of programs that are run
+}
+
+// receiver is one receive under way.
+type receiver struct {
+	options
+	sink   report.Sink
+	target *ostree.Repo
+	totals report.Totals
+}
+
+// receive is the whole job.
+func receive(ctx context.Context, opts options, sink report.Sink) (report.Totals, error) {
+	r := &receiver{options: opts, sink: sink}
+	err := r.run(ctx)
+	return r.totals, err
+}
+
+func (r *receiver) run(ctx context.Context) error {
+	target, err := openTarget(r.repo)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	r.target = target
+
+	q, err := newQuarantine(target)
+	if err != nil {
+		return err
+	}
+	defer q.remove()
+
+	wanted, err := r.fillCommits(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer wanted.close()
+	verdicts, err := r.judge(ctx, wanted, r.announce)
+	if err != nil {
+		return err
+	}
+	if len(verdicts.accepted()) == 0 {
+		r.sink.Log(report.Info, "No refs need updating")
+		verdicts.report(r.sink)
+		return nil
+	}
+	if r.dryRun {
+		verdicts.report(r.sink)
+		return nil
+	}
+	if err := r.fillContent(ctx, q, verdicts.accepted()); err != nil {
+		return err
+	}
+
+	lock, err := lockRepo(ctx, target, r.sink)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+
+	// Somebody else may have pushed while the content travelled.
+	verdicts, err = r.judge(ctx, wanted, r.announceChange(verdicts))
+	if err != nil {
+		return err
+	}
+	if len(verdicts.accepted()) > 0 {
+		if err := r.importAndMerge(ctx, q, verdicts); err != nil {
+			return err
+		}
+	}
+	verdicts.report(r.sink)
+	if len(verdicts.accepted()) == 0 {
+		r.sink.Log(report.Info, "No refs need updating")
+		return nil
+	}
+
+	// The refs have moved: from here on, finishing is the best that can be
+	// done, whether anybody still waits for it or not.
+	if err := r.publish(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err)
+	}
+	return nil
+}
+
+// openTarget opens the repository to receive into, by its absolute path, since
+// its quarantine refers to it by that.
+func openTarget(path string) (*ostree.Repo, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	target, err := ostree.Open(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("repo %s not found", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open repo %s: %w", path, err)
+	}
+	if err := target.CheckWritable(); err != nil {
+		target.Close()
+		return nil, fmt.Errorf("repo %s cannot be written: %w", path, err)
+	}
+	return target, nil
+}
+
+// generated reports whether ref is made by updating a repository's metadata,
+// so that it is never received from another one.
+func generated(ref ostree.Ref) bool {
+	return ref == ostree.MetadataRef ||
+		strings.HasPrefix(string(ref), "appstream/") ||
+		strings.HasPrefix(string(ref), "appstream2/")
+}
+
+// choose returns the refs of the source that were asked for: all, if none are
+// named.
+func choose(source ostree.Refs, names []string) (ostree.Refs, error) {
+	chosen := ostree.Refs{}
+	for ref, sum := range source {
+		if len(names) == 0 && !generated(ref) {
+			chosen[ref] = sum
+		}
+	}
+	for _, name := range names {
+		ref := ostree.Ref(name)
+		if generated(ref) {
+			continue
+		}
+		sum, ok := source[ref]
+		if !ok {
+			return nil, fmt.Errorf("Could not find ref %s in summary file", name)
+		}
+		chosen[ref] = sum
+	}
+	return chosen, nil
+}
