@@ -1,0 +1,118 @@
+// Package push is the client's end of a push: it serves a local repository
+// through ssh, and runs the receiver on the remote host.
+//
+// The behaviour of the program is that of the Python ostree-push 1.2.0; how it
+// is built is in docs/design.md.
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"ostree-push/cli"
+	"ostree-push/report"
+)
+
+// commandLine is the program's grammar.
+type commandLine struct {
+	Dest string   `arg:"" name:"dest" help:"Where to push: [user@]host:path/to/repo or ssh://[user@]host[:port]/path/to/repo."`
+	Refs []string `arg:"" optional:"" name:"ref" sep:"none" help:"Refs to push; all if none are named."`
+
+	DryRun   bool             `short:"n" help:"Only show what would be done."`
+	Port     uint16           `short:"p" help:"Port of the ssh server; wins over a port in DEST."`
+	Quiet    bool             `short:"q" help:"Show warnings and errors only."`
+	Verbose  bool             `short:"v" help:"Show what is being done."`
+	Repo     string           `help:"Local repository; default: the current directory if it is one, else $$OSTREE_REPO, else /ostree/repo." placeholder:"PATH"`
+	Command  []string         `sep:"none" help:"Command to run on the remote host; of several, the first that exists there. Default: ostree-receive-1, then ostree-receive." placeholder:"COMMAND"`
+	Identity []string         `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"OPTION"`
+	Option   []string         `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
+	JSON     bool             `name:"json" help:"Print the result as JSON on standard output."`
+	Version  kong.VersionFlag `help:"Show the version and exit."`
+
+	dest dest
+}
+
+// AfterApply checks what the grammar cannot say, so that it is a usage error.
+// kong calls it.
+func (cl *commandLine) AfterApply() error {
+	d, err := parseDest(cl.Dest)
+	if err != nil {
+		return err
+	}
+	if cl.Port != 0 {
+		d.port = int(cl.Port)
+	}
+	cl.dest = d
+	if len(cl.Identity) > 1 {
+		return errors.New("option -i can only be specified once")
+	}
+	if len(cl.Command) == 0 {
+		cl.Command = []string{"ostree-receive-1", "ostree-receive"}
+	}
+	return nil
+}
+
+// sshOptions are what the user wants handed to ssh.
+func (cl *commandLine) sshOptions() []string {
+	var opts []string
+	for _, file := range cl.Identity {
+		opts = append(opts, "-i", file)
+	}
+	for _, option := range cl.Option {
+		opts = append(opts, "-o", option)
+	}
+	return opts
+}
+
+// Main is the program: args are its arguments without the name.
+func Main(name string, args []string, stdout, stderr *os.File) int {
+	var cl commandLine
+	if status, ok := cli.Parse(name, "Push commits of an OSTree repository to another one over SSH.", &cl, args, stdout, stderr); !ok {
+		return status
+	}
+	level := report.Info
+	switch {
+	case cl.Quiet:
+		level = report.Warning
+	case cl.Verbose:
+		level = report.Debug
+	}
+	text := report.NewText(stderr, name, level)
+
+	ctx, stop := cli.Signals(context.Background())
+	defer stop()
+	result, err := push(ctx, cl, text, remoteStdout(cl, stdout, stderr))
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		err = cause
+	}
+	if err != nil {
+		err = fmt.Errorf("push to %s: %w", cl.Dest, err)
+		result.Error = err.Error()
+	}
+	if err == nil || len(result.Refs) > 0 {
+		text.Finish(result)
+	}
+	if cl.JSON {
+		if jsonErr := result.WriteJSON(stdout); err == nil && jsonErr != nil {
+			err = fmt.Errorf("write the result: %w", jsonErr)
+		}
+	}
+	if err != nil {
+		text.Println(fmt.Sprintf("%s: %v", name, err))
+	}
+	return cli.ExitStatus(err)
+}
+
+// remoteStdout is where the remote command's standard output goes: to ours,
+// unless that is for the JSON document alone.
+func remoteStdout(cl commandLine, stdout, stderr io.Writer) io.Writer {
+	if cl.JSON {
+		return stderr
+	}
+	return stdout
+}

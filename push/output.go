@@ -1,0 +1,197 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+
+	"ostree-push/report"
+)
+
+// receiverRun runs the receiver on the remote host.
+type receiverRun struct {
+	conn     *connection
+	commands []string // candidates
+	args     []string
+	started  <-chan struct{} // closed when the receiver has asked for something
+	text     *report.Text
+	stdout   io.Writer
+
+	// events reports, after the run, whether the receiver said what it did.
+	events bool
+}
+
+// holdTime is how long output is held back for want of another sign that the
+// remote command exists.
+const holdTime = 5 * time.Second
+
+// run tries the commands in turn until one exists.
+func (r *receiverRun) run(ctx context.Context) error {
+	for _, command := range r.commands {
+		words, err := shellquote.Split(command)
+		if err != nil || len(words) == 0 {
+			return fmt.Errorf("invalid command %q: %v", command, err)
+		}
+		status, err := r.try(ctx, remoteCommand(words, r.args))
+		if err != nil {
+			return err
+		}
+		switch status {
+		case 0:
+			return nil
+		case commandNotFound:
+			r.text.Log(report.Debug, fmt.Sprintf("There is no %s on the server", words[0]))
+		default:
+			return fmt.Errorf("%s failed on the server with exit status %d", words[0], status)
+		}
+	}
+	return fmt.Errorf("Could not find commands %s on server", strings.Join(r.commands, " "))
+}
+
+// try runs one command line, and returns its exit status. Its output is held
+// back until it is known to exist, since what a shell says of a command that
+// does not is of interest only to the curious.
+func (r *receiverRun) try(ctx context.Context, line string) (status int, err error) {
+	hold := &holder{}
+	stdout := &lineWriter{sink: eventCounter{r.text, &r.events}, rest: hold.writer(r.stdout)}
+	stderr := hold.writer(r.text)
+
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		timer := time.NewTimer(holdTime)
+		defer timer.Stop()
+		select {
+		case <-r.started:
+			hold.release()
+		case <-timer.C:
+			hold.release()
+		case <-ended:
+		}
+	}()
+	err = r.conn.run(ctx, line, stdout, stderr)
+	close(ended)
+	wg.Wait()
+	stdout.flush()
+
+	var exit *exitError
+	if errors.As(err, &exit) {
+		status, err = exit.status, nil
+	}
+	if status == commandNotFound && !r.text.Shows(report.Debug) {
+		hold.drop()
+	} else {
+		hold.release()
+	}
+	return status, err
+}
+
+// eventCounter is a Sink that notes that there were events.
+type eventCounter struct {
+	report.Sink
+	seen *bool
+}
+
+func (e eventCounter) note() report.Sink { *e.seen = true; return e.Sink }
+
+func (e eventCounter) Log(level report.Level, text string) { e.note().Log(level, text) }
+func (e eventCounter) Progress(p report.Progress)          { e.note().Progress(p) }
+func (e eventCounter) Ref(r report.Ref)                    { e.note().Ref(r) }
+
+// maxLine bounds what is kept of a line that might be an event.
+const maxLine = 1 << 20
+
+// lineWriter splits a receiver's standard output into events, for sink, and
+// the rest.
+type lineWriter struct {
+	sink report.Sink
+	rest io.Writer
+	line []byte
+}
+
+func (l *lineWriter) Write(p []byte) (int, error) {
+	l.line = append(l.line, p...)
+	for {
+		line, after, ok := bytes.Cut(l.line, []byte("\n"))
+		if !ok {
+			break
+		}
+		if !report.Decode(line, l.sink) {
+			l.rest.Write(l.line[:len(line)+1])
+		}
+		l.line = after
+	}
+	if len(l.line) > maxLine {
+		l.flush()
+	}
+	return len(p), nil
+}
+
+// flush passes on what is left of a line without an end.
+func (l *lineWriter) flush() {
+	if len(l.line) > 0 {
+		l.rest.Write(l.line)
+		l.line = nil
+	}
+}
+
+// holder keeps output back until it is released or dropped.
+type holder struct {
+	mu       sync.Mutex
+	released bool
+	held     []func()
+	size     int
+}
+
+// maxHeld bounds what is kept back.
+const maxHeld = 64 << 10
+
+// writer returns a writer to w that is held back.
+func (h *holder) writer(w io.Writer) io.Writer {
+	return writerFunc(func(p []byte) (int, error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.released {
+			return w.Write(p)
+		}
+		kept := bytes.Clone(p)
+		h.held = append(h.held, func() { w.Write(kept) })
+		if h.size += len(p); h.size > maxHeld {
+			h.releaseLocked()
+		}
+		return len(p), nil
+	})
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func (h *holder) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.releaseLocked()
+}
+
+func (h *holder) releaseLocked() {
+	h.released = true
+	for _, write := range h.held {
+		write()
+	}
+	h.held = nil
+}
+
+func (h *holder) drop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held = nil
+}

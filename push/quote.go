@@ -1,0 +1,52 @@
+package push
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/kballard/go-shellquote"
+)
+
+// remoteCommand returns the line for the remote shell that runs command (which
+// the user may have written with arguments) with args: every word is quoted,
+// so that it reaches the program as it is.
+func remoteCommand(command []string, args []string) string {
+	words := make([]string, 0, len(command)+len(args))
+	for _, word := range command {
+		words = append(words, quote(word))
+	}
+	for _, arg := range args {
+		words = append(words, quotePath(arg))
+	}
+	return strings.Join(words, " ")
+}
+
+var (
+	plainWord = regexp.MustCompile(`\A[-A-Za-z0-9_@%+=:,./]+\z`)
+	// homePath is a path that begins in a home directory, which only the
+	// remote shell can find.
+	homePath = regexp.MustCompile(`\A~[A-Za-z0-9_.-]*(?:/|\z)`)
+)
+
+func quote(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	if strings.ContainsAny(word, "\n!") {
+		// shellquote escapes these in a way that csh does not know.
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return shellquote.Join(word)
+}
+
+// quotePath is quote, but leaves a leading ~/ or ~user/ to the shell.
+func quotePath(word string) string {
+	home := homePath.FindString(word)
+	if rest := word[len(home):]; rest != "" {
+		return home + quote(rest)
+	}
+	if home != "" {
+		return home
+	}
+	return quote(word)
+}

@@ -1,0 +1,210 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ostree-push/report"
+)
+
+// connection is a master connection of OpenSSH's ssh: the user's own client,
+// with the user's configuration, agent and keys.
+type connection struct {
+	dest    dest
+	options []string
+	text    *report.Text
+
+	dir    string // private; holds the control socket
+	socket string
+	master *exec.Cmd
+	exited chan struct{} // closed when the master has ended
+}
+
+// closeTime is how long ssh may take to end after it was told to.
+const closeTime = 2 * time.Second
+
+// connect starts the master connection and waits until it is ready. Whatever
+// ssh has to say or to ask goes to the user directly.
+func connect(ctx context.Context, d dest, options []string, text *report.Text) (c *connection, err error) {
+	dir, err := os.MkdirTemp("", "ostree-push-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the ssh connection: %w", err)
+	}
+	c = &connection{
+		dest: d, options: options, text: text,
+		dir:    dir,
+		socket: filepath.Join(dir, "socket"),
+		exited: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	ready, err := watchForFile(c.socket)
+	if err != nil {
+		return nil, fmt.Errorf("watch for the ssh connection: %w", err)
+	}
+	defer ready.stop()
+
+	args := []string{"-N", "-M", "-S", c.socket,
+		// A user's configuration may have it stay on in the background.
+		"-o", "ControlPersist=no",
+	}
+	if d.port != 0 {
+		args = append(args, "-p", strconv.Itoa(d.port))
+	}
+	args = append(args, options...)
+	c.master = command(append(args, "--", d.sshHost()))
+	c.master.Stdout = os.Stderr
+	c.master.Stderr = os.Stderr
+	text.Log(report.Debug, "Starting "+strings.Join(c.master.Args, " "))
+	if err := c.master.Start(); err != nil {
+		close(c.exited)
+		return nil, fmt.Errorf("start ssh: %w", err)
+	}
+	go func() {
+		c.master.Wait()
+		close(c.exited)
+	}()
+
+	select {
+	case err := <-ready.done:
+		if err != nil {
+			return nil, fmt.Errorf("watch for the ssh connection: %w", err)
+		}
+		return c, nil
+	case <-c.exited:
+		return nil, fmt.Errorf("connect to %s: ssh ended with %v", d.sshHost(), c.master.ProcessState)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// command returns an ssh that ends with us, however we end.
+func command(args []string) *exec.Cmd {
+	cmd := exec.Command("ssh", args...)
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGTERM}
+	return cmd
+}
+
+// slave returns the arguments of an ssh that uses the master connection.
+func (c *connection) slave(args ...string) []string {
+	all := append([]string{"-S", c.socket,
+		// Without a master, these would open a connection of their own.
+		"-o", "ControlMaster=no", "-o", "ProxyCommand=false",
+	}, args...)
+	return append(all, c.options...)
+}
+
+// forward has the server forward a port of its choice to our local one, and
+// returns it.
+func (c *connection) forward(ctx context.Context, local int) (remote int, err error) {
+	cmd := command(append(c.slave("-O", "forward", "-R", fmt.Sprintf("0:127.0.0.1:%d", local)), "--", c.dest.sshHost()))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := c.wait(ctx, cmd); err != nil {
+		if ctx.Err() != nil {
+			return 0, err
+		}
+		return 0, fmt.Errorf("forward a port of %s: %s (does the server allow it? see AllowTcpForwarding in sshd_config(5), and restrict in authorized_keys)",
+			c.dest.host, strings.TrimSpace(stderr.String()))
+	}
+	remote, err = strconv.Atoi(strings.TrimSpace(stdout.String()))
+	if err != nil || remote <= 0 || remote > 65535 {
+		return 0, fmt.Errorf("forward a port of %s: ssh printed %q, not a port", c.dest.host, stdout.String())
+	}
+	return remote, nil
+}
+
+// exitError is the exit status of the remote command.
+type exitError struct{ status int }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
+
+// sshFailed is the exit status of ssh for failures of its own.
+const sshFailed = 255
+
+// commandNotFound is what a shell's exit status says of a command that does
+// not exist.
+const commandNotFound = 127
+
+// run runs a command line on the remote host.
+func (c *connection) run(ctx context.Context, line string, stdout, stderr io.Writer) error {
+	cmd := command(append(c.slave("-T", "-o", "RemoteCommand=none"), "--", c.dest.sshHost(), line))
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	// The master has copies of the pipes to these.
+	cmd.WaitDelay = closeTime
+	c.text.Log(report.Debug, "Executing "+line)
+	err := c.wait(ctx, cmd)
+	var exit *exec.ExitError
+	if ctx.Err() != nil || !errors.As(err, &exit) {
+		return err
+	}
+	if !exit.Exited() || exit.ExitCode() == sshFailed && c.lost() {
+		return fmt.Errorf("the connection to %s is lost", c.dest.host)
+	}
+	return &exitError{exit.ExitCode()}
+}
+
+// lost reports whether the master connection has ended. An ssh that uses it
+// ends at the same moment.
+func (c *connection) lost() bool {
+	timer := time.NewTimer(closeTime)
+	defer timer.Stop()
+	select {
+	case <-c.exited:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// wait runs an ssh that uses the master, as long as ctx and the master last.
+func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start ssh: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		terminate(cmd.Process, done)
+		return context.Cause(ctx)
+	}
+}
+
+// close ends the connection, and with it everything that uses it.
+func (c *connection) close() {
+	if c.master != nil && c.master.Process != nil {
+		terminate(c.master.Process, c.exited)
+	}
+	os.RemoveAll(c.dir)
+}
+
+// terminate ends a process: with SIGTERM, so that it can clean up, and if that
+// takes too long, with SIGKILL.
+func terminate[T any](p *os.Process, ended <-chan T) {
+	p.Signal(unix.SIGTERM)
+	timer := time.NewTimer(closeTime)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		p.Kill()
+		<-ended
+	}
+}
