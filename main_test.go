@@ -1,0 +1,225 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ostree-push/internal/otrepo"
+	"ostree-push/internal/sshd"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"ostree-push":      main,
+		"ostree-receive":   main,
+		"ostree-receive-1": main,
+		// push and peer-push are ours and Debian's ostree-push, told how to
+		// reach the script's sshd.
+		"push":      func() { execPush("ostree-push", os.Getenv("OURS")) },
+		"peer-push": func() { execPush("ostree-push", os.Getenv("PEER")) },
+		// otrepo makes repositories and commits.
+		"otrepo": otrepo.Main,
+	})
+}
+
+// execPush becomes the ostree-push in dir.
+func execPush(name, dir string) {
+	args := append([]string{name}, strings.Split(os.Getenv("SSH_OPTIONS"), "\n")...)
+	err := syscall.Exec(filepath.Join(dir, name), append(args, os.Args[1:]...), os.Environ())
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// peerDir is where Debian's package has the Python programs.
+const peerDir = "/usr/bin"
+
+// scripts runs the scripts below testdata/dir. Each has a private sshd that
+// knows these variables:
+//
+//	HOST     user@127.0.0.1
+//	OURS     the directory of our programs, first on the PATH of the sessions
+//	PEER     the directory of Debian's programs
+//	TMPDIR   where our programs make their temporary directories
+func scripts(t *testing.T, dir string, path func(ours string) string) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", dir),
+		Setup: func(e *testscript.Env) error {
+			ours := filepath.SplitList(e.Getenv("PATH"))[0]
+			private, err := os.MkdirTemp("", "ssh")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { os.RemoveAll(private) })
+			tmp := filepath.Join(e.WorkDir, ".tmp")
+			home := filepath.Join(e.WorkDir, "home")
+			for _, dir := range []string{tmp, home} {
+				if err := os.MkdirAll(dir, 0o700); err != nil {
+					return err
+				}
+			}
+			mark := markPrefix + e.WorkDir
+			server, err := sshd.Start(sshd.Config{
+				Dir:  private,
+				Path: path(ours),
+				Env:  []string{mark, "TMPDIR=" + tmp, "HOME=" + home},
+			})
+			if err != nil {
+				return err
+			}
+			e.Defer(func() {
+				if err := server.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			e.Setenv("SSH_OPTIONS", strings.Join(server.ClientOptions(), "\n"))
+			e.Setenv("PORT", fmt.Sprint(server.Port()))
+			e.Setenv("HOST", server.User()+"@"+server.Host())
+			e.Setenv("USER", server.User())
+			e.Setenv("OURS", ours)
+			e.Setenv("PEER", peerDir)
+			e.Setenv("SSHDIR", private)
+			e.Setenv("HOME", home)
+			e.Setenv("TMPDIR", tmp)
+			e.Vars = append(e.Vars, mark)
+			return nil
+		},
+		Condition: condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"nothing-left": nothingLeft,
+			"kill-process": killProcess,
+			"wait-for":     waitFor,
+		},
+	})
+}
+
+// condition says what a script may ask of the machine.
+func condition(cond string) (bool, error) {
+	switch cond {
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "peer":
+		return peerInstalled(), nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
+
+// peerInstalled reports whether Debian's ostree-push is the Python program.
+func peerInstalled() bool {
+	script, err := os.ReadFile(filepath.Join(peerDir, "ostree-push"))
+	if err != nil {
+		return false
+	}
+	line, _, _ := strings.Cut(string(script), "\n")
+	return strings.HasPrefix(line, "#!") && strings.Contains(line, "python")
+}
+
+// markPrefix begins the variable that every process of a script has in its
+// environment, on both ends.
+const markPrefix = "OSTREE_PUSH_TEST="
+
+// processes returns the processes of a script, other than the test itself,
+// with their names.
+func processes(ts *testscript.TestScript) map[int]string {
+	mark := markPrefix + ts.Getenv("WORK")
+	found := map[int]string{}
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, path := range environs {
+		environ, err := os.ReadFile(path)
+		if err != nil || !strings.Contains("\x00"+string(environ), "\x00"+mark+"\x00") {
+			continue
+		}
+		var pid int
+		fmt.Sscanf(path, "/proc/%d/environ", &pid)
+		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		if len(cmdline) > 0 { // else a zombie
+			found[pid] = strings.ReplaceAll(strings.TrimRight(string(cmdline), "\x00"), "\x00", " ")
+		}
+	}
+	return found
+}
+
+// eventually waits until problem returns "": both ends of a push clean up by
+// themselves, and only the pusher is waited for.
+func eventually(ts *testscript.TestScript, problem func() string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		p := problem()
+		if p == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s", p)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// nothingLeft [REPO...] checks that no process, socket or temporary directory
+// of a push is left, nor anything of ours in the repositories.
+func nothingLeft(ts *testscript.TestScript, neg bool, repos []string) {
+	eventually(ts, func() string {
+		if left := processes(ts); len(left) > 0 {
+			return fmt.Sprintf("processes left: %v", left)
+		}
+		left, _ := os.ReadDir(ts.Getenv("TMPDIR"))
+		for _, entry := range left {
+			return fmt.Sprintf("left in TMPDIR: %s", entry.Name())
+		}
+		for _, repo := range repos {
+			left, _ := filepath.Glob(filepath.Join(ts.MkAbs(repo), "tmp", "ostree-receive-*"))
+			if len(left) > 0 {
+				return fmt.Sprintf("quarantines left: %v", left)
+			}
+		}
+		return ""
+	})
+}
+
+// kill-process SIGNAL TEXT kills the script's processes whose command line
+// contains TEXT.
+func killProcess(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	sig, ok := signals[args[0]]
+	if len(args) != 2 || !ok {
+		ts.Fatalf("usage: kill-process SIGNAL TEXT")
+	}
+	killed := 0
+	for pid, cmdline := range processes(ts) {
+		if strings.Contains(cmdline, args[1]) {
+			ts.Check(syscall.Kill(pid, sig))
+			killed++
+		}
+	}
+	if killed == 0 {
+		ts.Fatalf("there is no %q among %v", args[1], processes(ts))
+	}
+}
+
+// wait-for PATTERN waits until a file matches.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	eventually(ts, func() string {
+		if found, _ := filepath.Glob(ts.MkAbs(args[0])); len(found) > 0 != neg {
+			return ""
+		}
+		return "no file is " + args[0]
+	})
+}
+
+func TestPush(t *testing.T) {
+	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" })
+}
+
+// TestPeer has Debian's ostree-push on one end.
+func TestPeer(t *testing.T) {
+	if !peerInstalled() {
+		t.Skip("Debian's ostree-push is not installed")
+	}
+	scripts(t, "peer", func(ours string) string { return "/usr/bin:/bin" })
+}
