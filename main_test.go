@@ -1,9 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"ostree-push/internal/link"
 	"ostree-push/internal/otrepo"
 	"ostree-push/internal/sshd"
 )
@@ -20,10 +27,15 @@ func TestMain(m *testing.M) {
 		"ostree-push":      main,
 		"ostree-receive":   main,
 		"ostree-receive-1": main,
+		"-ostree-push":     main,
+		"other-name":       main,
 		// push and peer-push are ours and Debian's ostree-push, told how to
 		// reach the script's sshd.
 		"push":      func() { execPush("ostree-push", os.Getenv("OURS")) },
 		"peer-push": func() { execPush("ostree-push", os.Getenv("PEER")) },
+		// status runs a command, and says its exit status where a script can
+		// see it.
+		"status": status,
 		// otrepo makes repositories and commits.
 		"otrepo": otrepo.Main,
 	})
@@ -35,6 +47,17 @@ func execPush(name, dir string) {
 	err := syscall.Exec(filepath.Join(dir, name), append(args, os.Args[1:]...), os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+func status() {
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	fmt.Fprintf(os.Stderr, "exit %d\n", cmd.ProcessState.ExitCode())
+	os.Exit(cmd.ProcessState.ExitCode())
 }
 
 // peerDir is where Debian's package has the Python programs.
@@ -57,18 +80,11 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 				return err
 			}
 			e.Defer(func() { os.RemoveAll(private) })
-			tmp := filepath.Join(e.WorkDir, ".tmp")
-			home := filepath.Join(e.WorkDir, "home")
-			for _, dir := range []string{tmp, home} {
-				if err := os.MkdirAll(dir, 0o700); err != nil {
-					return err
-				}
-			}
 			mark := markPrefix + e.WorkDir
 			server, err := sshd.Start(sshd.Config{
 				Dir:  private,
 				Path: path(ours),
-				Env:  []string{mark, "TMPDIR=" + tmp, "HOME=" + home},
+				Env:  []string{mark, "TMPDIR=" + e.Getenv("TMPDIR")},
 			})
 			if err != nil {
 				return err
@@ -85,8 +101,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			e.Setenv("OURS", ours)
 			e.Setenv("PEER", peerDir)
 			e.Setenv("SSHDIR", private)
-			e.Setenv("HOME", home)
-			e.Setenv("TMPDIR", tmp)
+			e.Setenv("HOME", filepath.Join(private, "home")) // as the sessions have it
 			e.Vars = append(e.Vars, mark)
 			return nil
 		},
@@ -95,6 +110,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			"nothing-left": nothingLeft,
 			"kill-process": killProcess,
 			"wait-for":     waitFor,
+			"slow":         slow,
 		},
 	})
 }
@@ -104,6 +120,12 @@ func condition(cond string) (bool, error) {
 	switch cond {
 	case "root":
 		return os.Geteuid() == 0, nil
+	case "ipv6":
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err == nil {
+			l.Close()
+		}
+		return err == nil, nil
 	case "peer":
 		return peerInstalled(), nil
 	}
@@ -182,23 +204,29 @@ func nothingLeft(ts *testscript.TestScript, neg bool, repos []string) {
 	})
 }
 
-// kill-process SIGNAL TEXT kills the script's processes whose command line
-// contains TEXT.
+// kill-process [-q] SIGNAL TEXT... kills the script's processes whose command
+// line contains one of the TEXTs, or begins with one after a ^, all at once. With -q there may be none.
 func killProcess(ts *testscript.TestScript, neg bool, args []string) {
+	quiet := args[0] == "-q"
+	if quiet {
+		args = args[1:]
+	}
 	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
 	sig, ok := signals[args[0]]
-	if len(args) != 2 || !ok {
-		ts.Fatalf("usage: kill-process SIGNAL TEXT")
+	if !ok {
+		ts.Fatalf("unknown signal %s", args[0])
 	}
 	killed := 0
 	for pid, cmdline := range processes(ts) {
-		if strings.Contains(cmdline, args[1]) {
-			ts.Check(syscall.Kill(pid, sig))
-			killed++
+		matches := func(text string) bool { return strings.Contains("^"+cmdline, text) }
+		if !strings.HasPrefix(cmdline, "status ") && slices.ContainsFunc(args[1:], matches) {
+			if err := syscall.Kill(pid, sig); err == nil {
+				killed++
+			}
 		}
 	}
-	if killed == 0 {
-		ts.Fatalf("there is no %q among %v", args[1], processes(ts))
+	if killed == 0 && !quiet {
+		ts.Fatalf("there is none of %q among %v", args[1:], processes(ts))
 	}
 }
 
@@ -210,6 +238,23 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return "no file is " + args[0]
 	})
+}
+
+// slow RATE puts a link of so many bits per second between the script and its
+// sshd, so that there is time to interrupt a push.
+func slow(ts *testscript.TestScript, neg bool, args []string) {
+	rate, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	proxy, err := link.Link{Rate: rate}.Proxy(context.Background(), "127.0.0.1:"+ts.Getenv("PORT"))
+	ts.Check(err)
+	ts.Defer(func() { proxy.Close() })
+	options := strings.Split(ts.Getenv("SSH_OPTIONS"), "\n")
+	for i, option := range options {
+		if option == "-p" {
+			options[i+1] = fmt.Sprint(proxy.Addr.Port)
+		}
+	}
+	ts.Setenv("SSH_OPTIONS", strings.Join(options, "\n"))
 }
 
 func TestPush(t *testing.T) {

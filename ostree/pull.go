@@ -46,6 +46,7 @@ type PullOptions struct {
 // PullProgress is how far a pull has come.
 type PullProgress struct {
 	Fetched   int    // objects that arrived
+	Content   int    // those of them that are content objects
 	Requested int    // objects known to be needed so far; grows
 	Bytes     uint64 // transferred
 }
@@ -143,13 +144,15 @@ func watchProgress(progress *C.OstreeAsyncProgress, report func(PullProgress)) (
 		return func() {}
 	}
 	keys := map[string]*C.char{}
-	for _, key := range []string{"fetched", "requested", "bytes-transferred"} {
+	for _, key := range []string{"fetched", "metadata-fetched", "requested", "bytes-transferred"} {
 		keys[key] = C.CString(key)
 	}
+	count := func(key string) int { return int(C.ostree_async_progress_get_uint(progress, keys[key])) }
 	read := func() {
 		report(PullProgress{
-			Fetched:   int(C.ostree_async_progress_get_uint(progress, keys["fetched"])),
-			Requested: int(C.ostree_async_progress_get_uint(progress, keys["requested"])),
+			Fetched:   count("fetched"),
+			Content:   max(0, count("fetched")-count("metadata-fetched")),
+			Requested: count("requested"),
 			Bytes:     uint64(C.ostree_async_progress_get_uint64(progress, keys["bytes-transferred"])),
 		})
 	}

@@ -145,6 +145,19 @@ func (r *Repo) CoreOption(key string) string {
 	return takeString(C.op_repo_get_config(r.c, group, ckey))
 }
 
+// MinFreeSpace returns how many bytes are to stay free on the repository's file
+// system, by its options core.min-free-space-size and -percent.
+func (r *Repo) MinFreeSpace() (uint64, error) {
+	var (
+		bytes C.guint64
+		gerr  *C.GError
+	)
+	if C.ostree_repo_get_min_free_space_bytes(r.c, &bytes, &gerr) == 0 {
+		return 0, gerror(gerr)
+	}
+	return uint64(bytes), nil
+}
+
 // CheckWritable returns an error that says why the repository cannot be
 // written, or nil.
 func (r *Repo) CheckWritable() error {

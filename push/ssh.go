@@ -36,12 +36,12 @@ const closeTime = 2 * time.Second
 
 // connect starts the master connection and waits until it is ready. Whatever
 // ssh has to say or to ask goes to the user directly.
-func connect(ctx context.Context, d dest, options []string, text *report.Text) (c *connection, err error) {
+func connect(ctx context.Context, d dest, options []string, text *report.Text) (_ *connection, err error) {
 	dir, err := os.MkdirTemp("", "ostree-push-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the ssh connection: %w", err)
 	}
-	c = &connection{
+	c := &connection{
 		dest: d, options: options, text: text,
 		dir:    dir,
 		socket: filepath.Join(dir, "socket"),
@@ -119,7 +119,7 @@ func (c *connection) forward(ctx context.Context, local int) (remote int, err er
 			return 0, err
 		}
 		return 0, fmt.Errorf("forward a port of %s: %s (does the server allow it? see AllowTcpForwarding in sshd_config(5), and restrict in authorized_keys)",
-			c.dest.host, strings.TrimSpace(stderr.String()))
+			c.dest.host, strings.ReplaceAll(strings.TrimSpace(stderr.String()), "\n", "; "))
 	}
 	remote, err = strconv.Atoi(strings.TrimSpace(stdout.String()))
 	if err != nil || remote <= 0 || remote > 65535 {
@@ -182,6 +182,8 @@ func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+		// The master has the other end of the pipes that cmd waits for.
+		c.stopMaster()
 		terminate(cmd.Process, done)
 		return context.Cause(ctx)
 	}
@@ -189,10 +191,14 @@ func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
 
 // close ends the connection, and with it everything that uses it.
 func (c *connection) close() {
+	c.stopMaster()
+	os.RemoveAll(c.dir)
+}
+
+func (c *connection) stopMaster() {
 	if c.master != nil && c.master.Process != nil {
 		terminate(c.master.Process, c.exited)
 	}
-	os.RemoveAll(c.dir)
 }
 
 // terminate ends a process: with SIGTERM, so that it can clean up, and if that

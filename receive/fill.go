@@ -161,6 +161,11 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 			Progress: func(p ostree.PullProgress) {
 				last.Store(&p)
 				stall.see(p)
+				if p.Content > 0 {
+					if err := q.checkSpace(); err != nil {
+						cancel(err)
+					}
+				}
 				if flags&ostree.PullCommitOnly == 0 {
 					r.sink.Progress(report.Progress{
 						Phase: "Receiving objects",
@@ -173,6 +178,10 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 	if p := last.Load(); p != nil {
 		r.totals.Objects += p.Fetched
 		r.totals.Bytes += int64(p.Bytes)
+	}
+	// The last look may have come after the pull was done.
+	if err == nil {
+		err = context.Cause(ctx)
 	}
 	return err
 }

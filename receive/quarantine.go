@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
 	"ostree-push/ostree"
@@ -57,6 +58,29 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 	}
 	go q.touch()
 	return q, nil
+}
+
+// checkSpace returns an error if the target's file system has less free space
+// than the target wants to leave. libostree does not look at that for objects
+// that it stores as they arrive.
+func (q *quarantine) checkSpace() error {
+	reserved, err := q.repo.MinFreeSpace()
+	if err != nil {
+		return fmt.Errorf("min-free-space of the repository: %w", err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(q.dir, &fs); err != nil {
+		return os.NewSyscallError("statfs", err)
+	}
+	free := fs.Bavail * uint64(fs.Bsize)
+	if os.Geteuid() == 0 {
+		free = fs.Bfree * uint64(fs.Bsize)
+	}
+	if free < reserved {
+		return fmt.Errorf("min-free-space-size or -percent of the repository reserves %s, and only %s are free",
+			humanize.IBytes(reserved), humanize.IBytes(free))
+	}
+	return nil
 }
 
 // touch keeps the directory young until the quarantine is removed.
