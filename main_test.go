@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"ostree-push/internal/link"
 	"ostree-push/internal/otrepo"
@@ -31,8 +32,8 @@ func TestMain(m *testing.M) {
 		"other-name":       main,
 		// push and peer-push are ours and Debian's ostree-push, told how to
 		// reach the script's sshd.
-		"push":      func() { execPush("ostree-push", os.Getenv("OURS")) },
-		"peer-push": func() { execPush("ostree-push", os.Getenv("PEER")) },
+		"push":      ourPush,
+		"peer-push": peerPush,
 		// status runs a command, and says its exit status where a script can
 		// see it.
 		"status": status,
@@ -41,12 +42,41 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// execPush becomes the ostree-push in dir.
-func execPush(name, dir string) {
-	args := append([]string{name}, strings.Split(os.Getenv("SSH_OPTIONS"), "\n")...)
-	err := syscall.Exec(filepath.Join(dir, name), append(args, os.Args[1:]...), os.Environ())
+func withSSHOptions(args []string) []string {
+	return append(strings.Split(os.Getenv("SSH_OPTIONS"), "\n"), args...)
+}
+
+// ourPush becomes our ostree-push.
+func ourPush() {
+	const name = "ostree-push"
+	args := append([]string{name}, withSSHOptions(os.Args[1:])...)
+	err := syscall.Exec(filepath.Join(os.Getenv("OURS"), name), args, os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+// peerPush runs Debian's ostree-push, and afterwards ends the master connection
+// that it sometimes leaves behind: it signals ssh once, which ssh can miss.
+func peerPush() {
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	cmd := exec.Command(filepath.Join(os.Getenv("PEER"), "ostree-push"), withSSHOptions(os.Args[1:])...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := cmd.Run()
+	tasks, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, task := range tasks {
+		children, _ := os.ReadFile(task)
+		for _, child := range strings.Fields(string(children)) {
+			if pid, err := strconv.Atoi(child); err == nil {
+				syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
 }
 
 func status() {

@@ -202,15 +202,20 @@ func (c *connection) stopMaster() {
 }
 
 // terminate ends a process: with SIGTERM, so that it can clean up, and if that
-// takes too long, with SIGKILL.
+// takes too long, with SIGKILL. The SIGTERM is repeated, since ssh misses one
+// that comes just before it begins to wait for something.
 func terminate[T any](p *os.Process, ended <-chan T) {
-	p.Signal(unix.SIGTERM)
-	timer := time.NewTimer(closeTime)
-	defer timer.Stop()
-	select {
-	case <-ended:
-	case <-timer.C:
-		p.Kill()
-		<-ended
+	const repeat = 50 * time.Millisecond
+	ticker := time.NewTicker(repeat)
+	defer ticker.Stop()
+	for range closeTime / repeat {
+		p.Signal(unix.SIGTERM)
+		select {
+		case <-ended:
+			return
+		case <-ticker.C:
+		}
 	}
+	p.Kill()
+	<-ended
 }
