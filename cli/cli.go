@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -77,13 +76,11 @@ func usageLine(c *kong.Context) string {
 	return line
 }
 
+// version is set by the linker.
+var version = "devel"
+
 // Version returns the version of the program.
-func Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
-		return strings.TrimPrefix(info.Main.Version, "v")
-	}
-	return "devel"
-}
+func Version() string { return version }
 
 // SignalError is the cause of a context that a signal ended.
 type SignalError struct{ Signal os.Signal }

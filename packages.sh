@@ -1,0 +1,50 @@
+#!/bin/sh
+# Installs the Debian packages that building (packages.sh build) or testing
+# (packages.sh test) needs and this machine lacks; asks for nothing if it lacks
+# none. On other systems it says what is needed.
+set -eu
+
+packages="gcc libc6-dev pkg-config libostree-dev"
+case "${1-}" in
+build) ;;
+test) packages="$packages git ostree flatpak openssh-client openssh-server
+	gnupg rsync ostree-push curl util-linux procps" ;;
+*)
+	echo "usage: $0 build|test" >&2
+	exit 2
+	;;
+esac
+
+if ! command -v go >/dev/null; then
+	echo "Go 1.24 or later is needed: https://go.dev/doc/install, or Debian's golang-go" >&2
+	exit 1
+fi
+
+if ! command -v apt-get >/dev/null; then
+	case "$1" in
+	build) pkg-config --exists 'ostree-1 >= 2021.3' && exit 0 ;;
+	test) # Tests skip what is not there, and say so.
+		command -v ostree ssh sshd >/dev/null && exit 0 ;;
+	esac
+	echo "This system has no apt-get. Install what it calls these packages of Debian's:" >&2
+	echo $packages >&2
+	exit 1
+fi
+
+missing=
+for package in $packages; do
+	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+echo "Installing$missing" >&2
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "Only root can do that, and there is no sudo. As root, run: apt-get install$missing" >&2
+		exit 1
+	fi
+	sudo=sudo
+fi
+$sudo apt-get update -qq
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
