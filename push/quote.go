@@ -3,8 +3,6 @@ package push
 import (
 	"regexp"
 	"strings"
-
-	"github.com/kballard/go-shellquote"
 )
 
 // remoteCommand returns the line for the remote shell that runs command (which
@@ -32,11 +30,7 @@ func quote(word string) string {
 	if plainWord.MatchString(word) {
 		return word
 	}
-	if strings.ContainsAny(word, "\n!") {
-		// shellquote escapes these in a way that csh does not know.
-		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-	}
-	return shellquote.Join(word)
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // quotePath is quote, but leaves a leading ~/ or ~user/ to the shell.

@@ -151,7 +151,7 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var last atomic.Pointer[ostree.PullProgress]
-	stall := newStallWatch(func() { cancel(errStalled) })
+	stall := newStallWatch(time.Now(), func() { cancel(errStalled) })
 	err := leaveBehind(ctx, func() error {
 		return q.repo.Pull(ctx, ostree.PullOptions{
 			Remote:  remoteName,
@@ -160,7 +160,7 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 			Retries: retries,
 			Progress: func(p ostree.PullProgress) {
 				last.Store(&p)
-				stall.see(p)
+				stall.see(time.Now(), p)
 				if p.Content > 0 {
 					if err := q.checkSpace(); err != nil {
 						cancel(err)
@@ -193,12 +193,11 @@ type stallWatch struct {
 	stalled func()
 }
 
-func newStallWatch(stalled func()) *stallWatch {
-	return &stallWatch{since: time.Now(), stalled: stalled}
+func newStallWatch(now time.Time, stalled func()) *stallWatch {
+	return &stallWatch{since: now, stalled: stalled}
 }
 
-func (s *stallWatch) see(p ostree.PullProgress) {
-	now := time.Now()
+func (s *stallWatch) see(now time.Time, p ostree.PullProgress) {
 	waiting := p.Fetched < p.Requested
 	if !waiting || p.Bytes-s.bytes >= stallBytes {
 		s.since, s.bytes = now, p.Bytes
