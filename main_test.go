@@ -260,13 +260,20 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// wait-for PATTERN waits until a file matches.
+// wait-for PATTERN [TEXT] waits until a file matches, and has TEXT in it.
 func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	eventually(ts, func() string {
-		if found, _ := filepath.Glob(ts.MkAbs(args[0])); len(found) > 0 != neg {
+		found, _ := filepath.Glob(ts.MkAbs(args[0]))
+		if len(args) > 1 {
+			found = slices.DeleteFunc(found, func(path string) bool {
+				content, _ := os.ReadFile(path)
+				return !strings.Contains(string(content), args[1])
+			})
+		}
+		if len(found) > 0 != neg {
 			return ""
 		}
-		return "no file is " + args[0]
+		return fmt.Sprintf("no file is %q", args)
 	})
 }
 

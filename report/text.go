@@ -114,7 +114,7 @@ func (t *Text) drawBar(p Progress) {
 	if t.bar == nil || t.phase != p.Phase {
 		t.clearBar()
 		t.phase = p.Phase
-		t.bar = progressbar.NewOptions(max(p.Total, 1),
+		t.bar = progressbar.NewOptions(barSteps,
 			progressbar.OptionSetWriter(t.w),
 			progressbar.OptionSetPredictTime(false),
 			progressbar.OptionSetElapsedTime(false),
@@ -123,10 +123,13 @@ func (t *Text) drawBar(p Progress) {
 		)
 	}
 	t.bar.Describe(fmt.Sprintf("%s: %s", printable(p.Phase), p.counts()))
-	t.bar.ChangeMax(max(p.Total, 1))
 	// A bar that reaches its end finishes, but the total may still grow.
-	t.bar.Set(min(p.Done, p.Total-1))
+	t.bar.Set(min(barSteps*p.Done/max(p.Total, 1), barSteps-1))
 }
+
+// barSteps is the length of the bar: a fixed one, as changing it makes the bar
+// show a time that it guesses.
+const barSteps = 1000
 
 func (t *Text) clearBar() {
 	if t.bar != nil {
