@@ -31,6 +31,9 @@ type connection struct {
 	exited chan struct{} // closed when the master has ended
 }
 
+// signalTime is how long a signal to all processes may take to reach us.
+const signalTime = 200 * time.Millisecond
+
 // closeTime is how long ssh may take to end after it was told to.
 const closeTime = 2 * time.Second
 
@@ -44,7 +47,7 @@ func connect(ctx context.Context, d dest, options []string, text *report.Text) (
 	c := &connection{
 		dest: d, options: options, text: text,
 		dir:    dir,
-		socket: filepath.Join(dir, "socket"),
+		socket: filepath.Join(dir, "s"), // short, as there are but 107 bytes for the path
 		exited: make(chan struct{}),
 	}
 	defer func() {
@@ -153,6 +156,12 @@ func (c *connection) run(ctx context.Context, line string, stdout, stderr io.Wri
 		return err
 	}
 	if !exit.Exited() || exit.ExitCode() == sshFailed && c.lost() {
+		// A Ctrl-C ends ssh as well, and may reach it first.
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(signalTime):
+		}
 		return fmt.Errorf("the connection to %s is lost", c.dest.host)
 	}
 	return &exitError{exit.ExitCode()}

@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -17,8 +18,8 @@ func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, vs *verdic
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	defer func() {
-		if abortErr := tx.Abort(); abortErr != nil && err == nil {
-			err = fmt.Errorf("abort the transaction: %w", abortErr)
+		if err != nil {
+			err = errors.Join(err, abort(tx))
 		}
 	}()
 	if err := r.importObjects(ctx, tx, q, vs.accepted()); err != nil {
@@ -34,6 +35,17 @@ func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, vs *verdic
 	// Not to be interrupted: libostree sets the refs one by one.
 	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("commit the transaction: %w", err)
+	}
+	return nil
+}
+
+// abort drops the transaction. What libostree has staged stays in tmp/, where
+// the next transaction finds it, and so must the marks in state/ that say that
+// its commits are partial: without them, the next pull would take a staged
+// commit for a complete one.
+func abort(tx *ostree.Transaction) error {
+	if err := tx.Abort(); err != nil {
+		return fmt.Errorf("abort the transaction: %w", err)
 	}
 	return nil
 }

@@ -128,15 +128,27 @@ func (r *receiver) announce(v verdict) {
 	}
 }
 
-// announceChange announces only the verdicts that differ from earlier ones.
-func (r *receiver) announceChange(earlier *verdicts) func(verdict) {
+// judgeAgain judges once more what was judged earlier, when the content of what
+// was accepted then has arrived. It announces only what is different now.
+func (r *receiver) judgeAgain(ctx context.Context, wanted *offers, earlier *verdicts) (*verdicts, error) {
 	known := map[ostree.Ref]verdict{}
 	for _, v := range earlier.all {
 		known[v.ref] = v
 	}
-	return func(v verdict) {
+	vs, err := r.judge(ctx, wanted, func(v verdict) {
 		if k := known[v.ref]; k.status != v.status || k.current != v.current {
 			r.announce(v)
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
+	for i := range vs.all {
+		v := &vs.all[i]
+		if k := known[v.ref]; v.accepted() && !k.accepted() {
+			// The ref went back, but the content has not been fetched.
+			v.status, v.reason = report.Rejected, "the ref has changed meanwhile; push again"
+		}
+	}
+	return vs, nil
 }

@@ -82,7 +82,7 @@ func (r *receiver) run(ctx context.Context) error {
 	defer lock.release()
 
 	// Somebody else may have pushed while the content travelled.
-	verdicts, err = r.judge(ctx, wanted, r.announceChange(verdicts))
+	verdicts, err = r.judgeAgain(ctx, wanted, verdicts)
 	if err != nil {
 		return err
 	}
