@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"ostree-push/internal/sshd"
+)
+
+// A contender is a program that brings objects to another machine. Each has a
+// server of its own, on which only its own receiver is found.
+type contender struct {
+	name    string
+	program string
+	server  *sshd.Server
+}
+
+// startContenders finds the contenders and starts their servers. It returns
+// those that were started even if there is an error.
+func startContenders(opts *options, work string) ([]*contender, error) {
+	var found []*contender
+	for _, name := range opts.contenders {
+		bin := filepath.Join(work, "bin-"+name)
+		if err := os.Mkdir(bin, 0o755); err != nil {
+			return found, err
+		}
+		program, err := install(opts, name, bin)
+		if err != nil {
+			logf("without %s: %v", name, err)
+			continue
+		}
+		dir := filepath.Join(work, "sshd-"+name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return found, err
+		}
+		server, err := sshd.Start(sshd.Config{Dir: dir, Path: bin + ":/usr/bin:/bin"})
+		if err != nil {
+			return found, err
+		}
+		found = append(found, &contender{name, program, server})
+	}
+	if len(found) == 0 {
+		return nil, errors.New("no contender is there")
+	}
+	return found, nil
+}
+
+// install returns the program of a contender, and makes bin a directory with
+// the commands that it runs on the server.
+func install(opts *options, name, bin string) (program string, err error) {
+	var dir string
+	switch name {
+	case "rsync":
+		return exec.LookPath("rsync")
+	case "ours":
+		if opts.ours == "" {
+			return "", errors.New("-ours tells no directory")
+		}
+		dir = opts.ours
+	case "python":
+		dir = opts.python
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	program = filepath.Join(dir, "ostree-push")
+	if name == "python" {
+		if err := isPython(program); err != nil {
+			return "", err
+		}
+	}
+	for _, command := range []string{"ostree-push", "ostree-receive", "ostree-receive-1"} {
+		path, err := exec.LookPath(filepath.Join(dir, command))
+		if err != nil {
+			if name == "python" && command == "ostree-receive-1" {
+				continue // came with a later version
+			}
+			return "", err
+		}
+		if err := os.Symlink(path, filepath.Join(bin, command)); err != nil {
+			return "", err
+		}
+	}
+	return program, nil
+}
+
+func isPython(program string) error {
+	f, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	line, _ := bufio.NewReader(f).ReadString('\n')
+	if !strings.HasPrefix(line, "#!") || !strings.Contains(line, "python") {
+		return fmt.Errorf("%s is not the Python program", program)
+	}
+	return nil
+}
+
+// command returns the arguments with which the contender pushes to the server
+// behind a port.
+func (c *contender) command(port int, from, to string) []string {
+	ssh := c.server.ClientOptionsVia(port)
+	host := c.server.User() + "@" + c.server.Host() + ":"
+	if c.name == "rsync" {
+		return []string{c.program, "-a", "-e", "ssh " + strings.Join(ssh, " "),
+			filepath.Join(from, "objects") + "/", host + filepath.Join(to, "objects") + "/"}
+	}
+	return slices.Concat([]string{c.program}, ssh, []string{"--repo=" + from, host + to, ref})
+}
+
+// errTimeout is the outcome of a run that was ended for taking too long.
+var errTimeout = errors.New("timed out")
+
+// run runs a command to its end, or to that of the timeout, and returns how
+// long that took. Nothing that it started is left.
+func (c *contender) run(ctx context.Context, timeout time.Duration, args []string, work string) (time.Duration, error) {
+	// A file, since a pipe is open as long as anybody holds it.
+	output, err := os.CreateTemp(work, "output-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
+
+	timed, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	cmd := exec.CommandContext(timed, args[0], args[1:]...)
+	cmd.Stdout = output
+	cmd.Stderr = output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	killGroup := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = killGroup
+
+	start := time.Now()
+	err = cmd.Run()
+	took := time.Since(start)
+
+	if cmd.Process != nil {
+		killGroup() // there may be none left to kill
+	}
+	if err := c.server.KillSessions(); err != nil {
+		return 0, err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case timed.Err() != nil:
+		return 0, errTimeout
+	case err != nil:
+		text, _ := os.ReadFile(output.Name())
+		logf("%s failed:\n%s\nThe end of its server's log:\n%s", c.name, text, lastLines(c.server.Log(), 20))
+		return 0, fmt.Errorf("%w: %s", err, lastLines(string(text), 1))
+	}
+	return took, nil
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
