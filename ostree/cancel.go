@@ -11,6 +11,11 @@ import (
 // function returned with it ends that, and frees it.
 func cancellable(ctx context.Context) (*C.GCancellable, func()) {
 	c := C.g_cancellable_new()
+	// AfterFunc would leave it to chance whether the call sees this in time.
+	if ctx.Err() != nil {
+		C.g_cancellable_cancel(c)
+		return c, func() { C.g_object_unref(C.gpointer(c)) }
+	}
 	// The callback runs in a goroutine of its own and may still be at work
 	// when stop returns, so it has its own reference.
 	C.g_object_ref(C.gpointer(c))

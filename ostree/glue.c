@@ -84,21 +84,34 @@ op_repo_list_refs (OstreeRepo *repo, GCancellable *cancellable, GError **error)
   return refs_to_strv (refs);
 }
 
-gboolean
-op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error)
+/* libostree checks the structure of commits that it writes, but marks those
+ * that it reads as trusted, and GVariant then believes that strings have an
+ * end. In a damaged repository they can be anything. */
+static GVariant *
+load_valid_commit (OstreeRepo *repo, const char *checksum, OstreeRepoCommitState *state,
+                   GError **error)
 {
-  g_autoptr (GVariant) commit = NULL;
-  OstreeRepoCommitState state;
-  if (!ostree_repo_load_commit (repo, checksum, &commit, &state, error))
-    return FALSE;
-
-  /* libostree checks the structure of commits that it writes, but not of those
-   * it reads; a commit in a damaged repository can be anything. */
+  g_autoptr (GVariant) trusted = NULL;
+  if (!ostree_repo_load_commit (repo, checksum, &trusted, state, error))
+    return NULL;
+  g_autoptr (GBytes) bytes = g_variant_get_data_as_bytes (trusted);
+  g_autoptr (GVariant) commit = g_variant_ref_sink (
+      g_variant_new_from_bytes (OSTREE_COMMIT_GVARIANT_FORMAT, bytes, FALSE));
   if (!ostree_validate_structureof_commit (commit, error))
     {
       g_prefix_error (error, "Commit %s: ", checksum);
-      return FALSE;
+      return NULL;
     }
+  return g_steal_pointer (&commit);
+}
+
+gboolean
+op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error)
+{
+  OstreeRepoCommitState state;
+  g_autoptr (GVariant) commit = load_valid_commit (repo, checksum, &state, error);
+  if (commit == NULL)
+    return FALSE;
 
   g_autoptr (GVariant) tree = NULL;
   g_autoptr (GVariant) dirmeta = NULL;
@@ -222,7 +235,8 @@ op_summary_refs (const void *data, gsize size, GError **error)
   g_autoptr (GBytes) bytes = g_bytes_new (data, size);
   g_autoptr (GVariant) summary = g_variant_ref_sink (
       g_variant_new_from_bytes (OSTREE_SUMMARY_GVARIANT_FORMAT, bytes, FALSE));
-  if (!g_variant_is_normal_form (summary))
+  /* To GVariant, nothing at all is a summary of nothing. */
+  if (size == 0 || !g_variant_is_normal_form (summary))
     {
       g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
                            "The summary is not a valid summary file");
@@ -257,15 +271,10 @@ op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error)
       = g_variant_builder_new (G_VARIANT_TYPE ("a(s(taya{sv}))"));
   for (const char *const *p = refs; *p != NULL; p += 2)
     {
-      g_autoptr (GVariant) commit = NULL;
-      if (!ostree_repo_load_variant (repo, OSTREE_OBJECT_TYPE_COMMIT, p[1], &commit, error))
+      g_autoptr (GVariant) commit = load_valid_commit (repo, p[1], NULL, error);
+      if (commit == NULL)
         {
           g_prefix_error (error, "Ref %s: ", p[0]);
-          return NULL;
-        }
-      if (!ostree_validate_structureof_commit (commit, error))
-        {
-          g_prefix_error (error, "Ref %s: commit %s: ", p[0], p[1]);
           return NULL;
         }
       g_auto (GVariantDict) metadata;
@@ -312,7 +321,7 @@ write_metadata_commit (OstreeRepo *repo, const char *collection_id, GCancellable
   g_file_info_set_attribute_uint32 (info, "unix::uid", 0);
   g_file_info_set_attribute_uint32 (info, "unix::gid", 0);
   g_file_info_set_attribute_uint32 (info, "unix::mode", 0755 | S_IFDIR);
-  g_autoptr (GVariant) dirmeta = g_variant_ref_sink (ostree_create_directory_metadata (info, NULL));
+  g_autoptr (GVariant) dirmeta = ostree_create_directory_metadata (info, NULL);
 
   g_autofree guchar *dirmeta_csum = NULL;
   if (!ostree_repo_write_metadata (repo, OSTREE_OBJECT_TYPE_DIR_META, NULL, dirmeta, &dirmeta_csum,

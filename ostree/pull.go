@@ -67,6 +67,11 @@ func (t *Transaction) Pull(ctx context.Context, opts PullOptions) error {
 }
 
 func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
+	repo, release, err := r.hold()
+	if err != nil {
+		return err
+	}
+	defer release()
 	c, done := cancellable(ctx)
 	defer done()
 	remote, freeRemote := cstring(opts.Remote)
@@ -86,11 +91,6 @@ func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
 	copts.verify_signatures = gboolean(opts.Verify)
 	copts.retries = C.guint32(opts.Retries)
 
-	// A caller may stop waiting for a pull that stalls and close the
-	// repository, which the pull does not hold by itself.
-	C.g_object_ref(C.gpointer(r.c))
-	defer C.g_object_unref(C.gpointer(r.c))
-
 	return withMainContext(func() error {
 		progress := C.ostree_async_progress_new()
 		defer C.g_object_unref(C.gpointer(progress))
@@ -98,7 +98,7 @@ func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
 		defer stop()
 		defer C.ostree_async_progress_finish(progress)
 		var gerr *C.GError
-		if C.op_pull(r.c, remote, copts, progress, c, &gerr) == 0 {
+		if C.op_pull(repo, remote, copts, progress, c, &gerr) == 0 {
 			return gerror(gerr)
 		}
 		return nil
@@ -108,14 +108,19 @@ func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
 // FetchSummary fetches the summary of a configured remote. A remote without
 // one is ErrNotFound.
 func (r *Repo) FetchSummary(ctx context.Context, remote string, retries int) ([]byte, error) {
+	repo, release, err := r.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	c, done := cancellable(ctx)
 	defer done()
 	cremote, free := cstring(remote)
 	defer free()
 	var summary []byte
-	err := withMainContext(func() error {
+	err = withMainContext(func() error {
 		var gerr *C.GError
-		bytes := C.op_fetch_summary(r.c, cremote, C.guint32(retries), c, &gerr)
+		bytes := C.op_fetch_summary(repo, cremote, C.guint32(retries), c, &gerr)
 		if bytes == nil {
 			return gerror(gerr)
 		}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"unsafe"
 )
 
@@ -20,14 +21,33 @@ type Ref string
 // with a collection id.
 const MetadataRef Ref = "ostree-metadata"
 
-// refNames is what ostree_validate_rev allows, but anchored so that no newline
-// gets through at the end.
-var refNames = regexp.MustCompile(`\A(?:\w[-.\w]*/)*\w[-.\w]*\z`)
+// refNames is what ostree_validate_rev allows, whose \w are the letters and
+// digits of all scripts, but anchored so that no newline gets through at the
+// end.
+var refNames = regexp.MustCompile(`\A(?:[\pL\pN_][-.\pL\pN_]*/)*[\pL\pN_][-.\pL\pN_]*\z`)
 
-// ParseRef checks that s is a valid name for a ref.
+// A ref is the path of a file.
+const (
+	maxRef     = 4095 // PATH_MAX, less the NUL
+	maxRefPart = 255  // NAME_MAX
+)
+
+// ParseRef checks that s is a valid name for a ref. That excludes the names that
+// libostree would fail to write when it has written others already.
 func ParseRef(s string) (Ref, error) {
+	if len(s) > maxRef {
+		return "", fmt.Errorf("invalid ref name %.40q…: longer than %d bytes", s, maxRef)
+	}
 	if !refNames.MatchString(s) {
 		return "", fmt.Errorf("invalid ref name %q", s)
+	}
+	if _, err := ParseChecksum(s); err == nil {
+		return "", fmt.Errorf("invalid ref name %q: it looks like a checksum", s)
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if len(part) > maxRefPart {
+			return "", fmt.Errorf("invalid ref name %.40q…: a part of it is longer than %d bytes", s, maxRefPart)
+		}
 	}
 	return Ref(s), nil
 }

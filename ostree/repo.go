@@ -5,6 +5,8 @@ import "C"
 
 import (
 	"fmt"
+	"io/fs"
+	"sync"
 )
 
 // Mode is how a repository stores its objects.
@@ -27,6 +29,7 @@ var modes = map[C.OstreeRepoMode]Mode{
 // Repo is an open repository. It holds file descriptors until Close. Several
 // goroutines may use one Repo, except that a transaction belongs to one.
 type Repo struct {
+	mu   sync.Mutex // Close and hold may be called at once
 	c    *C.OstreeRepo
 	path string
 }
@@ -86,19 +89,14 @@ func Create(path string, mode Mode, opts CreateOptions) (*Repo, error) {
 	if c == nil {
 		return nil, gerror(gerr)
 	}
-	r := newRepo(c)
-	if len(config) == 0 {
-		return r, nil
-	}
+	defer C.g_object_unref(C.gpointer(c))
 	cconfig, freeConfig := cstrv(config)
 	defer freeConfig()
-	if C.op_repo_set_config(r.c, cconfig, &gerr) == 0 {
-		r.Close()
+	if C.op_repo_set_config(c, cconfig, &gerr) == 0 {
 		return nil, gerror(gerr)
 	}
-	// A repository learns of its parent when it is opened.
-	r.Close()
-	return Open(path)
+	// A repository learns of its path and its parent when it is opened.
+	return open(cpath)
 }
 
 func newRepo(c *C.OstreeRepo) *Repo {
@@ -106,12 +104,27 @@ func newRepo(c *C.OstreeRepo) *Repo {
 }
 
 // Close gives the repository back. It must be the last call, and may be
-// repeated.
+// repeated. Pull and FetchSummary may still be at work then.
 func (r *Repo) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.c != nil {
 		C.g_object_unref(C.gpointer(r.c))
 		r.c = nil
 	}
+}
+
+// hold returns the OstreeRepo with a reference for a call that is not always
+// waited for, so that Close may come before its end.
+func (r *Repo) hold() (repo *C.OstreeRepo, release func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	repo = r.c
+	if repo == nil {
+		return nil, nil, fs.ErrClosed
+	}
+	C.g_object_ref(C.gpointer(repo))
+	return repo, func() { C.g_object_unref(C.gpointer(repo)) }, nil
 }
 
 // Path returns the path that the repository was opened with.

@@ -9,7 +9,9 @@ import (
 
 // Transaction is an open transaction of a repository: objects written in it
 // are staged, and become part of the repository, and its refs move, when it is
-// committed. A repository has one at a time. It holds libostree's shared lock.
+// committed. In a repository with core.fsync=false objects are not staged, but
+// part of it at once. A repository has one transaction at a time. It holds
+// libostree's shared lock.
 type Transaction struct {
 	repo *Repo
 	open bool

@@ -1,0 +1,231 @@
+package ostree_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ostree-push/ostree"
+)
+
+func TestLoadCommit(t *testing.T) {
+	path, dir := initRepo(t, "archive"), tree(t)
+	first := commit(t, path, newCommit{ref: "main", dir: dir, subject: "Größe", body: "line\n\nline", time: 1700000000})
+	second := commit(t, path, newCommit{ref: "main", dir: dir, time: 1700000001})
+	write(t, filepath.Join(dir, "file"), "changed")
+	third := commit(t, path, newCommit{ref: "main", dir: dir, time: 1700000002})
+	repo := open(t, path)
+
+	c := loadCommit(t, repo, first)
+	if c.Checksum != first || c.Subject != "Größe" || c.Body != "line\n\nline" || !c.Parent.IsZero() || c.Partial {
+		t.Errorf("%+v", c)
+	}
+	if want := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC); c.Time() != want {
+		t.Errorf("time %v, want %v", c.Time(), want)
+	}
+	c2, c3 := loadCommit(t, repo, second), loadCommit(t, repo, third)
+	if c2.Parent != first || c3.Parent != second {
+		t.Errorf("parents %v, %v", c2.Parent, c3.Parent)
+	}
+	if c2.Tree != c.Tree || c3.Tree == c.Tree {
+		t.Errorf("trees %v, %v, %v", c.Tree, c2.Tree, c3.Tree)
+	}
+	if line := program(t, "--repo="+path, "ls", "-dC", "main"); !strings.Contains(line, c3.Tree.Contents.String()+" "+c3.Tree.Meta.String()) {
+		t.Errorf("tree %v, but ostree ls says %s", c3.Tree, line)
+	}
+	c.Close()
+	c.Close()
+}
+
+func TestLoadCommitPartial(t *testing.T) {
+	source, refs := twoRefs(t, "")
+	repo := create(t, serve(t, source))
+	opts := pullAll(refs["main"])
+	opts.Flags |= ostree.PullCommitOnly
+	if err := repo.Pull(context.Background(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if c := loadCommit(t, repo, refs["main"]); !c.Partial {
+		t.Error("a commit whose files are not there is not partial")
+	}
+	if err := repo.Pull(context.Background(), pullAll(refs["main"])); err != nil {
+		t.Fatal(err)
+	}
+	if c := loadCommit(t, repo, refs["main"]); c.Partial {
+		t.Error("a commit with all its files is partial")
+	}
+}
+
+// A damaged commit object is an error, whether its strings have an end or not.
+func TestLoadCommitCorrupt(t *testing.T) {
+	path := initRepo(t, "archive")
+	sum := commit(t, path, newCommit{ref: "main", dir: tree(t), subject: "subject", body: "the body"})
+	repo, file := open(t, path), objectPath(path, sum, "commit")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func(old, new string) []byte {
+		if bytes.Count(good, []byte(old)) != 1 || len(old) != len(new) {
+			t.Fatalf("cannot replace %q by %q", old, new)
+		}
+		return bytes.Replace(good, []byte(old), []byte(new), 1)
+	}
+	for name, data := range map[string][]byte{
+		"empty":               {},
+		"one byte":            {0},
+		"zeros":               make([]byte, len(good)),
+		"ones":                bytes.Repeat([]byte{0xff}, len(good)),
+		"half":                good[:len(good)/2],
+		"more":                append(bytes.Clone(good), good...),
+		"subject without end": replace("subject\x00", "subject!"),
+		"body without end":    replace("the body\x00", "the body!"),
+		"body not UTF-8":      replace("the body\x00", "the \xffody\x00"),
+	} {
+		// Objects may be mapped into memory, so they are not written in place.
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, string(data))
+		if c, err := repo.LoadCommit(sum); err == nil {
+			t.Errorf("%s: subject %q, body %q", name, c.Subject, c.Body)
+			c.Close()
+		} else if !strings.Contains(err.Error(), sum.String()) {
+			t.Errorf("%s: the error does not say which commit: %v", name, err)
+		}
+		if _, err := repo.NewSummary(ostree.Refs{"main": sum}); err == nil {
+			t.Errorf("%s: it is in a summary", name)
+		}
+	}
+}
+
+func TestWriteCommitLike(t *testing.T) {
+	path, dir := initRepo(t, "archive"), tree(t)
+	src := commit(t, path, newCommit{
+		ref: "main", dir: dir, subject: "subject", body: "body\n", time: 1700000000,
+		args: []string{
+			"--add-metadata-string=string=kept",
+			"--add-metadata=number=uint64 7",
+			"--add-metadata-string=changed=old",
+			"--add-metadata=retyped=uint32 1",
+			"--add-metadata-string=removed=x",
+			"--add-detached-metadata-string=detached=x",
+		},
+	})
+	repo := open(t, path)
+	from := loadCommit(t, repo, src)
+	var written, orphan ostree.Checksum
+	in(t, repo, func(tx *ostree.Transaction) {
+		var err error
+		written, err = tx.WriteCommitLike(context.Background(), from, src, ostree.MetadataEdit{
+			Strings:     map[string]string{"changed": "new", "retyped": "größe", "added": ""},
+			StringLists: map[string][]string{ostree.MetaRefBinding: {"a", "b"}, "none": {}},
+			Remove:      []string{"removed", "never there"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		orphan, err = tx.WriteCommitLike(context.Background(), from, ostree.Checksum{}, ostree.MetadataEdit{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx.SetRef("main", written)
+	})
+
+	c := loadCommit(t, repo, written)
+	if c.Subject != from.Subject || c.Body != from.Body || c.Timestamp != from.Timestamp || c.Tree != from.Tree {
+		t.Errorf("%+v, want one like %+v", c, from)
+	}
+	if c.Parent != src {
+		t.Errorf("parent %v, want %v", c.Parent, src)
+	}
+	key := func(sum ostree.Checksum, name string) string {
+		return strings.TrimSpace(program(t, "--repo="+path, "show", "--print-metadata-key="+name, sum.String()))
+	}
+	for name, want := range map[string]string{
+		"string":              "'kept'",
+		"number":              key(src, "number"),
+		"changed":             "'new'",
+		"retyped":             "'größe'",
+		"added":               "''",
+		ostree.MetaRefBinding: "['a', 'b']",
+		"none":                "@as []",
+	} {
+		if got := key(written, name); got != want {
+			t.Errorf("metadata %s is %s, want %s", name, got, want)
+		}
+	}
+	programFails(t, "--repo="+path, "show", "--print-metadata-key=removed", written.String())
+	programFails(t, "--repo="+path, "show", "--print-detached-metadata-key=detached", written.String())
+	program(t, "--repo="+path, "fsck", "--quiet")
+
+	if c := loadCommit(t, repo, orphan); !c.Parent.IsZero() {
+		t.Errorf("parent %v, want none", c.Parent)
+	}
+	if got, want := key(orphan, ostree.MetaRefBinding), key(src, ostree.MetaRefBinding); got != want {
+		t.Errorf("without an edit, the binding is %s, not %s", got, want)
+	}
+	if got := refsOf(t, path)["main"]; got != written {
+		t.Errorf("main is %v, want %v", got, written)
+	}
+}
+
+func TestAbort(t *testing.T) {
+	path, refs := twoRefs(t, "")
+	// Without syncing, libostree does not stage objects.
+	program(t, "--repo="+path, "config", "set", "core.fsync", "true")
+	repo := open(t, path)
+	from := loadCommit(t, repo, refs["main"])
+	tx, err := repo.Begin(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.Begin(context.Background()); err == nil {
+		t.Error("two transactions at a time")
+	}
+	written, err := tx.WriteCommitLike(context.Background(), from, refs["main"], ostree.MetadataEdit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.SetRef("main", written)
+	for range 2 {
+		if err := tx.Abort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := repo.LoadCommit(written); !errors.Is(err, ostree.ErrNotFound) {
+		t.Errorf("a commit of an aborted transaction: %v", err)
+	}
+	if got := refsOf(t, path)["main"]; got != refs["main"] {
+		t.Error("a ref moved in an aborted transaction")
+	}
+	if err := tx.Commit(context.Background()); err == nil {
+		t.Error("an aborted transaction was committed")
+	}
+	in(t, repo, func(tx *ostree.Transaction) {})
+}
+
+// A transaction whose Commit failed can be aborted, and another one begun.
+func TestCommitFails(t *testing.T) {
+	path, refs := twoRefs(t, "")
+	repo := open(t, path)
+	tx, err := repo.Begin(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx.SetRef("main/below", refs["main"]) // main is a file
+	if err := tx.Commit(context.Background()); err == nil {
+		t.Fatal("refs main and main/below in one repository")
+	}
+	if err := tx.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	in(t, repo, func(tx *ostree.Transaction) { tx.SetRef("below", refs["main"]) })
+	program(t, "--repo="+path, "config", "set", "core.lock-timeout-secs", "0")
+	program(t, "--repo="+path, "prune") // nobody holds a lock
+}

@@ -1,0 +1,233 @@
+package ostree_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+
+	"ostree-push/ostree"
+)
+
+// TestLeaks goes through all that a push does, and through what can go wrong,
+// again and again: memory, open files and threads stay level.
+func TestLeaks(t *testing.T) {
+	rounds, warmUp := 1000, 200
+	if testing.Short() {
+		rounds, warmUp = 250, 100
+	}
+	const (
+		// The heap does not come back to the same size each time. A commit or
+		// a summary that leaks in every round is more than this, even with
+		// -short, for it has largeText in it.
+		memoryNoise = 2 << 20
+		// The Go runtime starts threads when it sees fit.
+		threadNoise = 5
+	)
+
+	l := newLeakTest(t)
+	for i := range warmUp {
+		l.round(t, i)
+	}
+	before := l.usage(t)
+	for i := warmUp; i < rounds; i++ {
+		l.round(t, i)
+	}
+	after := l.usage(t)
+
+	t.Logf("after %d rounds: %v", warmUp, before)
+	t.Logf("after %d rounds: %v", rounds, after)
+	if after.memory > before.memory+memoryNoise && !instrumented() {
+		t.Errorf("memory grew by %d KiB", (after.memory-before.memory)>>10)
+	}
+	checkFiles(t, before.files)
+	if after.threads > before.threads+threadNoise {
+		t.Errorf("there are %d more threads", after.threads-before.threads)
+	}
+}
+
+// largeText is in the commits and, as names of refs, in the summaries.
+var largeText = strings.Repeat("All work and no play. ", 1000)
+
+type leakTest struct {
+	server *httptest.Server
+	dir    string
+	// Transactions of one target are committed, those of the other aborted.
+	targets [2]string
+	bare    string
+	commit  ostree.Checksum
+	object  ostree.Checksum // in bare
+	missing ostree.Checksum // nowhere
+	refs    ostree.Refs     // many, of bare's commit
+}
+
+func newLeakTest(t *testing.T) *leakTest {
+	source := initRepo(t, "archive")
+	dir := tree(t)
+	newest := newCommit{ref: "main", dir: dir, subject: "subject", body: largeText}
+	l := &leakTest{
+		server:  httptest.NewServer(http.FileServer(http.Dir(source))),
+		dir:     t.TempDir(),
+		targets: [2]string{initRepo(t, "archive"), initRepo(t, "archive")},
+		bare:    initRepo(t, "bare-user"),
+		commit:  commit(t, source, newest),
+		missing: checksum(t, strings.Repeat("0123456789abcdef", 4)),
+		refs:    ostree.Refs{},
+	}
+	t.Cleanup(l.server.Close)
+	program(t, "--repo="+source, "summary", "-u")
+	program(t, "--repo="+l.targets[0], "config", "set", "core.collection-id", "org.example.Leak")
+	sum := commit(t, l.bare, newest)
+	l.object = objectOf(t, l.bare, "large")
+	for long := strings.Repeat("x", 250); len(l.refs)*len(long) < len(largeText); {
+		l.refs[ostree.Ref(fmt.Sprint(long, len(l.refs)))] = sum
+	}
+	return l
+}
+
+// round is one push, with everything that can go wrong on its way.
+func (l *leakTest) round(t *testing.T, i int) {
+	ctx := context.Background()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func(err error, want error) {
+		t.Helper()
+		if err == nil || want != nil && !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		}
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+
+	dir := filepath.Join(l.dir, "quarantine")
+	defer os.RemoveAll(dir)
+	_, err := ostree.Open(dir)
+	fails(err, ostree.ErrNotFound)
+	target, err := ostree.Open(l.targets[i%2])
+	check(err)
+	defer target.Close()
+	unlock, err := target.LockShared(ctx)
+	check(err)
+	check(unlock())
+
+	q, err := ostree.Create(dir, ostree.ModeArchive, ostree.CreateOptions{
+		Parent: target.Path(), Core: map[string]string{"fsync": "false"},
+	})
+	check(err)
+	defer q.Close()
+	check(q.AddRemote("origin", l.server.URL))
+	check(q.AddRemote("empty", l.server.URL+"/tmp"))
+	_, err = q.FetchSummary(ctx, "empty", 0)
+	fails(err, ostree.ErrNotFound)
+	summary, err := q.FetchSummary(ctx, "origin", 0)
+	check(err)
+	refs, err := ostree.ParseSummary(summary)
+	check(err)
+	_, err = ostree.ParseSummary(summary[:len(summary)/2])
+	fails(err, nil)
+	fails(q.Pull(cancelled, pullAll(refs["main"])), ostree.ErrCancelled)
+	fails(q.Pull(ctx, pullAll(l.missing)), ostree.ErrNotFound)
+	pull := pullAll(refs["main"])
+	pull.Progress = func(ostree.PullProgress) {}
+	check(q.Pull(ctx, pull))
+
+	_, err = q.LoadCommit(l.missing)
+	fails(err, ostree.ErrNotFound)
+	offered, err := q.LoadCommit(l.commit)
+	check(err)
+	defer offered.Close()
+
+	tx, err := target.Begin(ctx)
+	check(err)
+	defer func() { check(tx.Abort()) }()
+	notThere := *offered
+	notThere.Checksum = l.missing
+	_, err = tx.WriteCommitLike(ctx, &notThere, ostree.Checksum{}, ostree.MetadataEdit{})
+	fails(err, ostree.ErrNotFound)
+	check(tx.Pull(ctx, ostree.PullOptions{
+		Remote: "file://" + dir, Commits: []ostree.Checksum{l.commit}, Flags: ostree.PullUntrusted,
+	}))
+	have, err := target.Refs(ctx)
+	check(err)
+	merged, err := tx.WriteCommitLike(ctx, offered, have["main"], ostree.MetadataEdit{
+		Strings:     map[string]string{"text": largeText, ostree.MetaCollectionBinding: target.CollectionID()},
+		StringLists: map[string][]string{ostree.MetaRefBinding: {"main"}},
+		Remove:      []string{"other"},
+	})
+	check(err)
+	tx.SetRef("main", merged)
+	if i%2 == 0 {
+		check(tx.Commit(ctx))
+		if i%10 == 0 {
+			check(target.RegenerateMetadata(ctx))
+		}
+	}
+
+	bare, err := ostree.Open(l.bare)
+	check(err)
+	defer bare.Close()
+	summary, err = bare.NewSummary(l.refs)
+	check(err)
+	_, err = ostree.ParseSummary(summary)
+	check(err)
+	_, err = bare.NewSummary(ostree.Refs{"main": l.missing})
+	fails(err, ostree.ErrNotFound)
+	_, err = bare.OpenContent(ctx, l.missing)
+	fails(err, ostree.ErrNotFound)
+	content, err := bare.OpenContent(ctx, l.object)
+	check(err)
+	_, err = io.Copy(io.Discard, content)
+	check(err)
+	check(content.Close())
+}
+
+// instrumented reports whether this is a build whose own book-keeping grows.
+func instrumented() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
+		return s.Value == "true" && (s.Key == "-race" || s.Key == "-asan" || s.Key == "-msan")
+	})
+}
+
+// usage is what the process has taken from the system.
+type usage struct {
+	memory, files, threads int
+}
+
+func (u usage) String() string {
+	return fmt.Sprintf("%d KiB, %d files, %d threads", u.memory>>10, u.files, u.threads)
+}
+
+func (l *leakTest) usage(t *testing.T) usage {
+	t.Helper()
+	l.server.CloseClientConnections()
+	runtime.GC()
+	debug.FreeOSMemory()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := usage{files: openFiles(t)}
+	for line := range bytes.Lines(status) {
+		var kib int
+		if n, _ := fmt.Sscanf(string(line), "VmRSS: %d kB", &kib); n == 1 {
+			u.memory = kib << 10
+		}
+		fmt.Sscanf(string(line), "Threads: %d", &u.threads)
+	}
+	return u
+}
