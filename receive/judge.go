@@ -143,12 +143,20 @@ func (r *receiver) judgeAgain(ctx context.Context, wanted *offers, earlier *verd
 	if err != nil {
 		return nil, err
 	}
+	vs.rejectUnfetched(earlier)
+	return vs, nil
+}
+
+// rejectUnfetched rejects what was not accepted earlier, so that its content has
+// not been fetched: its ref went back in the meantime.
+func (vs *verdicts) rejectUnfetched(earlier *verdicts) {
+	fetched := map[ostree.Ref]bool{}
+	for _, v := range earlier.accepted() {
+		fetched[v.ref] = true
+	}
 	for i := range vs.all {
-		v := &vs.all[i]
-		if k := known[v.ref]; v.accepted() && !k.accepted() {
-			// The ref went back, but the content has not been fetched.
+		if v := &vs.all[i]; v.accepted() && !fetched[v.ref] {
 			v.status, v.reason = report.Rejected, "the ref has changed meanwhile; push again"
 		}
 	}
-	return vs, nil
 }
