@@ -12,8 +12,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/alecthomas/kong"
-
 	"ostree-push/cli"
 	"ostree-push/report"
 )
@@ -23,16 +21,15 @@ type commandLine struct {
 	Dest string   `arg:"" name:"dest" help:"Where to push: [user@]host:path/to/repo or ssh://[user@]host[:port]/path/to/repo."`
 	Refs []string `arg:"" optional:"" name:"ref" sep:"none" help:"Refs to push; all if none are named."`
 
-	DryRun   bool             `short:"n" help:"Only show what would be done."`
-	Port     uint16           `short:"p" help:"Port of the ssh server; wins over a port in DEST."`
-	Quiet    bool             `short:"q" help:"Show warnings and errors only."`
-	Verbose  bool             `short:"v" help:"Show what is being done."`
-	Repo     string           `help:"Local repository; default: the current directory if it is one, else $$OSTREE_REPO, else /ostree/repo." placeholder:"PATH"`
-	Command  []string         `sep:"none" help:"Command to run on the remote host; of several, the first that exists there. Default: ostree-receive-1, then ostree-receive." placeholder:"COMMAND"`
-	Identity []string         `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"OPTION"`
-	Option   []string         `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
-	JSON     bool             `name:"json" help:"Print the result as JSON on standard output."`
-	Version  kong.VersionFlag `help:"Show the version and exit."`
+	DryRun   bool     `short:"n" help:"Only show what would be done."`
+	Port     uint16   `short:"p" help:"Port of the ssh server; wins over a port in DEST." placeholder:"PORT"`
+	Repo     string   `help:"Local repository; default: the current directory if it is one, else $$OSTREE_REPO, else /ostree/repo." placeholder:"PATH"`
+	Command  []string `sep:"none" help:"Command to run on the remote host; of several, the first that exists there. Default: ostree-receive-1, then ostree-receive." placeholder:"COMMAND"`
+	Identity []string `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"OPTION"`
+	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
+	JSON     bool     `name:"json" help:"Print the result as JSON on standard output."`
+
+	cli.Common
 
 	dest dest
 }
@@ -75,14 +72,7 @@ func Main(name string, args []string, stdout, stderr *os.File) int {
 	if status, ok := cli.Parse(name, "Push commits of an OSTree repository to another one over SSH.", &cl, args, stdout, stderr); !ok {
 		return status
 	}
-	level := report.Info
-	switch {
-	case cl.Quiet:
-		level = report.Warning
-	case cl.Verbose:
-		level = report.Debug
-	}
-	text := report.NewText(stderr, name, level)
+	text := report.NewText(stderr, name, cl.Level())
 
 	ctx, stop := cli.Signals(context.Background())
 	defer stop()

@@ -15,9 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"ostree-push/cli"
+	"ostree-push/ostree"
 	"ostree-push/report"
 )
 
@@ -27,12 +26,11 @@ type commandLine struct {
 	URL  string   `arg:"" name:"url" help:"Where to pull from."`
 	Refs []string `arg:"" optional:"" name:"ref" sep:"none" help:"Refs to pull; all that the source offers if none are named."`
 
-	DryRun   bool             `short:"n" help:"Only show what would be done."`
-	Force    bool             `short:"f" help:"Receive even if nothing changed or the commits are not newer."`
-	NoUpdate bool             `help:"Leave the repository's metadata alone."`
-	Quiet    bool             `short:"q" help:"Show warnings and errors only."`
-	Verbose  bool             `short:"v" help:"Show what is being done."`
-	Version  kong.VersionFlag `help:"Show the version and exit."`
+	DryRun   bool `short:"n" help:"Only show what would be done."`
+	Force    bool `short:"f" help:"Receive even if nothing changed or the commits are not newer."`
+	NoUpdate bool `help:"Leave the repository's metadata alone."`
+
+	cli.Common
 }
 
 // Main is the program: args are its arguments without the name.
@@ -41,22 +39,15 @@ func Main(name string, args []string, stdout, stderr *os.File) int {
 	if status, ok := cli.Parse(name, "Receive commits into an OSTree repository.", &cl, args, stdout, stderr); !ok {
 		return status
 	}
-	level := report.Info
-	switch {
-	case cl.Quiet:
-		level = report.Warning
-	case cl.Verbose:
-		level = report.Debug
-	}
 
 	ctx, stop := cli.Signals(context.Background())
 	defer stop()
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
 
-	if err := run(ctx, cl, name, level, stdout, stderr); err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-			err = cause
+	if err := run(ctx, cl, name, stdout, stderr); err != nil {
+		if errors.Is(err, ostree.ErrCancelled) {
+			err = context.Cause(ctx)
 		}
 		fmt.Fprintf(stderr, "%s: %v\n", name, err)
 		return cli.ExitStatus(err)
@@ -66,7 +57,7 @@ func Main(name string, args []string, stdout, stderr *os.File) int {
 
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
-func run(ctx context.Context, cl commandLine, name string, level report.Level, stdout, stderr io.Writer) error {
+func run(ctx context.Context, cl commandLine, name string, stdout, stderr io.Writer) error {
 	opts := options{
 		repo:   cl.Repo,
 		url:    cl.URL,
@@ -82,7 +73,7 @@ func run(ctx context.Context, cl commandLine, name string, level report.Level, s
 		_, err := receive(ctx, opts, report.NewEvents(stdout))
 		return err
 	}
-	text := report.NewText(stderr, name, level)
+	text := report.NewText(stderr, name, cl.Level())
 	start := time.Now()
 	totals, err := receive(ctx, opts, text)
 	totals.Seconds = time.Since(start).Seconds()
