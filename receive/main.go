@@ -46,8 +46,8 @@ func Main(name string, args []string, stdout, stderr *os.File) int {
 	defer unwatch()
 
 	if err := run(ctx, cl, name, stdout, stderr); err != nil {
-		if errors.Is(err, ostree.ErrCancelled) {
-			err = context.Cause(ctx)
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, ostree.ErrCancelled) {
+			err = cause
 		}
 		fmt.Fprintf(stderr, "%s: %v\n", name, err)
 		return cli.ExitStatus(err)
