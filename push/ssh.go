@@ -112,9 +112,11 @@ func (c *connection) slave(args ...string) []string {
 }
 
 // forward has the server forward a port of its choice to our local one, and
-// returns it.
+// returns it. The port is asked for on 127.0.0.1 by name: otherwise sshd chooses
+// one that is free on ::1, and does not say when it is taken on 127.0.0.1, so
+// that the receiver would talk to whatever is there.
 func (c *connection) forward(ctx context.Context, local int) (remote int, err error) {
-	cmd := command(append(c.slave("-O", "forward", "-R", fmt.Sprintf("0:127.0.0.1:%d", local)), "--", c.dest.sshHost()))
+	cmd := command(append(c.slave("-O", "forward", "-R", fmt.Sprintf("127.0.0.1:0:127.0.0.1:%d", local)), "--", c.dest.sshHost()))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := c.wait(ctx, cmd); err != nil {
