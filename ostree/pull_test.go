@@ -18,19 +18,22 @@ import (
 
 func TestPull(t *testing.T) {
 	source, refs := twoRefs(t, "")
+	sum := commit(t, source, newCommit{ref: "main", dir: tree(t), subject: "newer"})
 	repo := create(t, serve(t, source))
 	var seen []ostree.PullProgress
-	opts := pullAll(refs["main"])
+	opts := pullAll(sum)
 	opts.Progress = func(p ostree.PullProgress) { seen = append(seen, p) }
 	if err := repo.Pull(context.Background(), opts); err != nil {
 		t.Fatal(err)
 	}
 	program(t, "--repo="+repo.Path(), "fsck", "--quiet")
-	if c := loadCommit(t, repo, refs["main"]); c.Partial {
-		t.Error("not everything is there")
+	if c := loadCommit(t, repo, sum); c.Partial || c.Parent != refs["main"] {
+		t.Errorf("%+v", c)
 	}
-	if _, err := repo.LoadCommit(refs["a/b/other"]); !errors.Is(err, ostree.ErrNotFound) {
-		t.Errorf("a commit that was not asked for: %v", err)
+	for ref, sum := range refs { // main's is the parent
+		if _, err := repo.LoadCommit(sum); !errors.Is(err, ostree.ErrNotFound) {
+			t.Errorf("the commit of %s, which was not asked for: %v", ref, err)
+		}
 	}
 	if refs := refsOf(t, repo.Path()); len(refs) != 0 {
 		t.Errorf("a pull of commits made refs: %v", refs)
