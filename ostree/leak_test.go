@@ -93,7 +93,7 @@ func newLeakTest(t *testing.T) *leakTest {
 	program(t, "--repo="+l.targets[0], "config", "set", "core.collection-id", "org.example.Leak")
 	sum := commit(t, l.bare, newest)
 	l.object = objectOf(t, l.bare, "large")
-	for long := strings.Repeat("x", 250); len(l.refs)*len(long) < len(largeText); {
+	for long := strings.Repeat("0123456789/", 100); len(l.refs)*len(long) < len(largeText); {
 		l.refs[ostree.Ref(fmt.Sprint(long, len(l.refs)))] = sum
 	}
 	return l
@@ -134,8 +134,7 @@ func (l *leakTest) round(t *testing.T, i int) {
 	check(err)
 	defer q.Close()
 	check(q.AddRemote("origin", l.server.URL))
-	check(q.AddRemote("empty", l.server.URL+"/tmp"))
-	_, err = q.FetchSummary(ctx, "empty", 0)
+	_, err = q.FetchSummary(ctx, "missing", 0)
 	fails(err, ostree.ErrNotFound)
 	summary, err := q.FetchSummary(ctx, "origin", 0)
 	check(err)
