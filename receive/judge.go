@@ -3,6 +3,8 @@ package receive
 import (
 	"context"
 	"fmt"
+	"maps"
+	"path"
 
 	"ostree-push/ostree"
 	"ostree-push/report"
@@ -82,7 +84,28 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 		announce(v)
 		vs.all = append(vs.all, v)
 	}
+	if err := vs.checkNames(have); err != nil {
+		return nil, err
+	}
 	return vs, nil
+}
+
+// checkNames returns an error if an accepted ref could not be set because its
+// name is a directory of another ref's, or the other way round. libostree would
+// notice when it has set others already.
+func (vs *verdicts) checkNames(have ostree.Refs) error {
+	all := maps.Clone(have)
+	for _, v := range vs.accepted() {
+		all[v.ref] = v.commit.Checksum
+	}
+	for _, ref := range all.Sorted() {
+		for dir := path.Dir(string(ref)); dir != "."; dir = path.Dir(dir) {
+			if _, ok := all[ostree.Ref(dir)]; ok {
+				return fmt.Errorf("refs %s and %s cannot both exist in a repository", dir, ref)
+			}
+		}
+	}
+	return nil
 }
 
 // compare judges a ref that exists: its commit is replaced only by a strictly
