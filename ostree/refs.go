@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -58,9 +59,26 @@ type Refs map[Ref]Checksum
 // Sorted returns the refs in the order of their names.
 func (r Refs) Sorted() []Ref { return slices.Sorted(maps.Keys(r)) }
 
+// temporaryRefs are the files that libostree, setting a ref, writes beside it and
+// then renames (glnx_file_replace_contents_at). Whoever lists the refs at that
+// moment finds them, and so does anybody later if the writer died in between.
+var temporaryRefs = regexp.MustCompile(`(?:\A|/)tmp\.[A-Za-z0-9]{6}\z`)
+
 // Refs returns the local refs of the repository: neither those of remotes nor
-// those of mirrored collections.
+// those of mirrored collections, nor what has the name of a temporary file of
+// libostree's.
 func (r *Repo) Refs(ctx context.Context) (Refs, error) {
+	// A temporary file may be gone when libostree wants to read it.
+	const tries = 20
+	for try := 1; ; try++ {
+		refs, err := r.listRefs(ctx)
+		if !errors.Is(err, ErrNotFound) || try == tries {
+			return refs, err
+		}
+	}
+}
+
+func (r *Repo) listRefs(ctx context.Context) (Refs, error) {
 	c, done := cancellable(ctx)
 	defer done()
 	var gerr *C.GError
@@ -71,13 +89,17 @@ func (r *Repo) Refs(ctx context.Context) (Refs, error) {
 	return takeRefs(list)
 }
 
-// takeRefs reads a list of names and checksums, and frees it.
+// takeRefs reads a list of names and checksums, less those of temporary files,
+// and frees it.
 func takeRefs(list **C.char) (Refs, error) {
 	defer C.g_strfreev(list)
 	n := int(C.g_strv_length(list))
 	strv := unsafe.Slice(list, n)
 	refs := make(Refs, n/2)
 	for i := 0; i+1 < n; i += 2 {
+		if temporaryRefs.MatchString(C.GoString(strv[i])) {
+			continue
+		}
 		ref, err := ParseRef(C.GoString(strv[i]))
 		if err != nil {
 			return nil, err

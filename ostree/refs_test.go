@@ -2,10 +2,16 @@ package ostree_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ostree-push/ostree"
 )
@@ -153,4 +159,66 @@ func TestRefs(t *testing.T) {
 	if sorted := got.Sorted(); !slices.Equal(sorted, []ostree.Ref{"a/b/c", "alias", "main"}) {
 		t.Errorf("sorted: %q", sorted)
 	}
+}
+
+// libostree writes a ref into a temporary file beside it, which is no ref, and
+// may be gone when it is read: both happen when somebody else moves refs.
+func TestRefsWhileOthersMoveThem(t *testing.T) {
+	path := initRepo(t, "archive")
+	sum := commit(t, path, newCommit{ref: "group/main", dir: tree(t)})
+	heads := filepath.Join(path, "refs", "heads")
+	write(t, filepath.Join(heads, "tmp.aB3xY9"), sum.String()+"\n")
+	write(t, filepath.Join(heads, "group", "tmp.ABCDEF"), sum.String()+"\n")
+	write(t, filepath.Join(heads, "tmp.notsix7"), sum.String()+"\n")
+	want := ostree.Refs{"group/main": sum, "tmp.notsix7": sum}
+	if diff := cmp.Diff(want, refsOf(t, path)); diff != "" {
+		t.Error(diff)
+	}
+
+	// A summary that was made meanwhile has them.
+	program(t, "--repo="+path, "summary", "-u")
+	summary, err := os.ReadFile(filepath.Join(path, "summary"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := ostree.ParseSummary(summary)
+	if diff := cmp.Diff(want, listed); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+
+	// Writers at work.
+	repo := open(t, path)
+	ctx, cancel := context.WithCancel(context.Background())
+	content := filepath.Join(t.TempDir(), "content")
+	var wg sync.WaitGroup
+	for i := range 2 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			name := filepath.Join(heads, fmt.Sprintf("tmp.wRiTe%d", i))
+			for ctx.Err() == nil {
+				// A rename to another link of the same file does nothing.
+				own := fmt.Sprint(content, i)
+				write(t, own, sum.String()+"\n")
+				if err := os.Link(own, name); err != nil {
+					t.Error(err)
+				}
+				if err := os.Remove(own); err != nil {
+					t.Error(err)
+				}
+				if err := os.Rename(name, filepath.Join(heads, "group", "main")); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	for range 2000 {
+		got, err := repo.Refs(context.Background())
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+			break
+		}
+	}
+	cancel()
+	wg.Wait()
 }
