@@ -39,6 +39,10 @@ func TestMain(m *testing.M) {
 		"status": status,
 		// otrepo makes repositories and commits.
 		"otrepo": otrepo.Main,
+		// http-serve serves a directory.
+		"http-serve": httpServe,
+		// ed25519 makes keys, signs and verifies.
+		"ed25519": ed25519Main,
 	})
 }
 
@@ -99,8 +103,13 @@ const peerDir = "/usr/bin"
 //	HOST     user@127.0.0.1
 //	OURS     the directory of our programs, first on the PATH of the sessions
 //	PEER     the directory of Debian's programs
+//	SIGNED   a repository that libostree has signed with ed25519
 //	TMPDIR   where our programs make their temporary directories
 func scripts(t *testing.T, dir string, path func(ours string) string) {
+	signed, err := filepath.Abs("receive/sign/testdata/libostree")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", dir),
 		Setup: func(e *testscript.Env) error {
@@ -131,6 +140,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			e.Setenv("OURS", ours)
 			e.Setenv("PEER", peerDir)
 			e.Setenv("SSHDIR", private)
+			e.Setenv("SIGNED", signed)
 			e.Setenv("HOME", filepath.Join(private, "home")) // as the sessions have it
 			e.Vars = append(e.Vars, mark)
 			return nil
@@ -141,6 +151,8 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			"kill-process": killProcess,
 			"wait-for":     waitFor,
 			"slow":         slow,
+			"configure":    configure,
+			"gpg-key":      makeGPGKey,
 		},
 	})
 }
@@ -158,6 +170,13 @@ func condition(cond string) (bool, error) {
 		return err == nil, nil
 	case "peer":
 		return peerInstalled(), nil
+	case "userns":
+		// What follows can have an /etc/ostree of its own.
+		_, err := os.Stat("/etc/ostree")
+		return err == nil && exec.Command("unshare", "-rm", "true").Run() == nil, nil
+	case "ostree-ed25519":
+		version, err := exec.Command("ostree", "--version").Output()
+		return err == nil && strings.Contains(string(version), "sign-ed25519"), nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
@@ -176,10 +195,9 @@ func peerInstalled() bool {
 // environment, on both ends.
 const markPrefix = "OSTREE_PUSH_TEST="
 
-// processes returns the processes of a script, other than the test itself,
-// with their names.
-func processes(ts *testscript.TestScript) map[int]string {
-	mark := markPrefix + ts.Getenv("WORK")
+// processes returns the processes that have mark in their environment, with
+// their command lines. The test itself is not among them.
+func processes(mark string) map[int]string {
 	found := map[int]string{}
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range environs {
@@ -196,6 +214,9 @@ func processes(ts *testscript.TestScript) map[int]string {
 	}
 	return found
 }
+
+// markOf is the mark of a script's processes.
+func markOf(ts *testscript.TestScript) string { return markPrefix + ts.Getenv("WORK") }
 
 // eventually waits until problem returns "": both ends of a push clean up by
 // themselves, and only the pusher is waited for.
@@ -217,7 +238,7 @@ func eventually(ts *testscript.TestScript, problem func() string) {
 // of a push is left, nor anything of ours in the repositories.
 func nothingLeft(ts *testscript.TestScript, neg bool, repos []string) {
 	eventually(ts, func() string {
-		if left := processes(ts); len(left) > 0 {
+		if left := processes(markOf(ts)); len(left) > 0 {
 			return fmt.Sprintf("processes left: %v", left)
 		}
 		left, _ := os.ReadDir(ts.Getenv("TMPDIR"))
@@ -247,7 +268,7 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
 	killed := 0
-	for pid, cmdline := range processes(ts) {
+	for pid, cmdline := range processes(markOf(ts)) {
 		matches := func(text string) bool { return strings.Contains("^"+cmdline, text) }
 		if !strings.HasPrefix(cmdline, "status ") && slices.ContainsFunc(args[1:], matches) {
 			if err := syscall.Kill(pid, sig); err == nil {
@@ -256,7 +277,7 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	if killed == 0 && !quiet {
-		ts.Fatalf("there is none of %q among %v", args[1:], processes(ts))
+		ts.Fatalf("there is none of %q among %v", args[1:], processes(markOf(ts)))
 	}
 }
 

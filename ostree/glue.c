@@ -102,6 +102,13 @@ load_valid_commit (OstreeRepo *repo, const char *checksum, OstreeRepoCommitState
       g_prefix_error (error, "Commit %s: ", checksum);
       return NULL;
     }
+  g_autofree char *actual = g_compute_checksum_for_bytes (G_CHECKSUM_SHA256, bytes);
+  if (strcmp (actual, checksum) != 0)
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                   "Commit %s is corrupt: its checksum is %s", checksum, actual);
+      return NULL;
+    }
   return g_steal_pointer (&commit);
 }
 
@@ -188,11 +195,8 @@ op_pull (OstreeRepo *repo, const char *remote, const OpPullOptions *options,
   g_variant_dict_insert (&dict, "inherit-transaction", "b", options->inherit_transaction);
   g_variant_dict_insert (&dict, "n-network-retries", "u", options->retries);
   g_variant_dict_insert (&dict, "update-frequency", "u", 100);
-  if (!options->verify_signatures)
-    {
-      g_variant_dict_insert (&dict, "gpg-verify", "b", FALSE);
-      g_variant_dict_insert (&dict, "disable-sign-verify", "b", TRUE);
-    }
+  g_variant_dict_insert (&dict, "gpg-verify", "b", FALSE);
+  g_variant_dict_insert (&dict, "disable-sign-verify", "b", TRUE);
   g_variant_dict_insert (&dict, "gpg-verify-summary", "b", FALSE);
   g_variant_dict_insert (&dict, "disable-sign-verify-summary", "b", TRUE);
   g_autoptr (GVariant) variant = g_variant_ref_sink (g_variant_dict_end (&dict));
@@ -296,20 +300,29 @@ op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error)
   return g_variant_get_data_as_bytes (summary);
 }
 
+/* The "av" that libostree wants secret keys in. */
+static GVariant *
+secret_keys (const OpSigners *signers)
+{
+  g_autoptr (GVariantBuilder) builder = g_variant_builder_new (G_VARIANT_TYPE ("av"));
+  for (const char *const *key = signers->sign_keys; *key != NULL; key++)
+    g_variant_builder_add (builder, "v", g_variant_new_string (*key));
+  return g_variant_builder_end (builder);
+}
+
 #if !OSTREE_CHECK_VERSION(2023, 1)
-/* Commits "ostree-metadata" of a repository with a collection id, as
- * `ostree summary --update` of these versions does: an empty tree whose
- * bindings name the ref and the collection. */
-static gboolean
+/* Writes the commit of "ostree-metadata" of a repository with a collection id,
+ * as `ostree summary --update` of these versions does: an empty tree whose
+ * bindings name the ref and the collection. Returns its checksum. */
+static char *
 write_metadata_commit (OstreeRepo *repo, const char *collection_id, GCancellable *cancellable,
                        GError **error)
 {
-  OstreeCollectionRef ref = { (char *)collection_id, (char *)OSTREE_REPO_METADATA_REF };
   const char *const binding[] = { OSTREE_REPO_METADATA_REF, NULL };
 
   g_autofree char *parent = NULL;
   if (!ostree_repo_resolve_rev (repo, OSTREE_REPO_METADATA_REF, TRUE, &parent, error))
-    return FALSE;
+    return NULL;
 
   g_auto (GVariantDict) dict;
   g_variant_dict_init (&dict, NULL);
@@ -326,44 +339,293 @@ write_metadata_commit (OstreeRepo *repo, const char *collection_id, GCancellable
   g_autofree guchar *dirmeta_csum = NULL;
   if (!ostree_repo_write_metadata (repo, OSTREE_OBJECT_TYPE_DIR_META, NULL, dirmeta, &dirmeta_csum,
                                    cancellable, error))
-    return FALSE;
+    return NULL;
   g_autofree char *dirmeta_checksum = ostree_checksum_from_bytes (dirmeta_csum);
 
   g_autoptr (OstreeMutableTree) tree = ostree_mutable_tree_new ();
   ostree_mutable_tree_set_metadata_checksum (tree, dirmeta_checksum);
   g_autoptr (GFile) root = NULL;
   if (!ostree_repo_write_mtree (repo, tree, &root, cancellable, error))
-    return FALSE;
+    return NULL;
 
   g_autofree char *checksum = NULL;
   if (!ostree_repo_write_commit (repo, parent, NULL, NULL, metadata, OSTREE_REPO_FILE (root),
                                  &checksum, cancellable, error))
-    return FALSE;
-  ostree_repo_transaction_set_collection_ref (repo, &ref, checksum);
-  return TRUE;
+    return NULL;
+  return g_steal_pointer (&checksum);
 }
 #endif
 
-gboolean
-op_regenerate_metadata (OstreeRepo *repo, GCancellable *cancellable, GError **error)
-{
 #if OSTREE_CHECK_VERSION(2023, 1)
-  return ostree_repo_regenerate_metadata (repo, NULL, NULL, cancellable, error);
+gboolean
+op_regenerate_metadata (OstreeRepo *repo, const OpSigners *signers, GCancellable *cancellable,
+                        GError **error)
+{
+  g_auto (GVariantDict) options;
+  g_variant_dict_init (&options, NULL);
+  if (*signers->gpg_keys != NULL)
+    op_metadata_set_strv (&options, "gpg-key-ids", signers->gpg_keys);
+  if (signers->gpg_homedir != NULL)
+    op_metadata_set_string (&options, "gpg-homedir", signers->gpg_homedir);
+  if (*signers->sign_keys != NULL)
+    {
+      op_metadata_set_string (&options, "sign-type", signers->sign_type);
+      g_variant_dict_insert_value (&options, "sign-keys", secret_keys (signers));
+    }
+  g_autoptr (GVariant) variant = g_variant_ref_sink (g_variant_dict_end (&options));
+  return ostree_repo_regenerate_metadata (repo, NULL, variant, cancellable, error);
+}
 #else
+/* Signs a commit of the open transaction. */
+static gboolean
+sign_commit (OstreeRepo *repo, const char *checksum, const OpSigners *signers,
+             GCancellable *cancellable, GError **error)
+{
+  for (const char *const *id = signers->gpg_keys; *id != NULL; id++)
+    if (!op_gpg_sign_commit (repo, checksum, *id, signers->gpg_homedir, cancellable, error))
+      return FALSE;
+  if (*signers->sign_keys == NULL)
+    return TRUE;
+  g_autoptr (OstreeSign) sign = ostree_sign_get_by_name (signers->sign_type, error);
+  if (sign == NULL)
+    return FALSE;
+  for (const char *const *key = signers->sign_keys; *key != NULL; key++)
+    if (!op_sign_set_secret_key (sign, *key, error)
+        || !ostree_sign_commit (sign, repo, checksum, cancellable, error))
+      return FALSE;
+  return TRUE;
+}
+
+static gboolean
+sign_summary (OstreeRepo *repo, const OpSigners *signers, GCancellable *cancellable, GError **error)
+{
+  if (*signers->gpg_keys != NULL
+      && !ostree_repo_add_gpg_signature_summary (repo, (const char **)signers->gpg_keys,
+                                                 signers->gpg_homedir, cancellable, error))
+    return FALSE;
+  if (*signers->sign_keys == NULL)
+    return TRUE;
+  g_autoptr (OstreeSign) sign = ostree_sign_get_by_name (signers->sign_type, error);
+  if (sign == NULL)
+    return FALSE;
+  g_autoptr (GVariant) keys = g_variant_ref_sink (secret_keys (signers));
+  return ostree_sign_summary (sign, repo, keys, cancellable, error);
+}
+
+/* Commits "ostree-metadata" and sets the ref. */
+static gboolean
+update_metadata_ref (OstreeRepo *repo, const char *collection_id, const OpSigners *signers,
+                     GCancellable *cancellable, GError **error)
+{
+  g_autofree char *checksum = write_metadata_commit (repo, collection_id, cancellable, error);
+  if (checksum == NULL)
+    return FALSE;
+  if (!sign_commit (repo, checksum, signers, cancellable, error))
+    return FALSE;
+  OstreeCollectionRef ref = { (char *)collection_id, (char *)OSTREE_REPO_METADATA_REF };
+  ostree_repo_transaction_set_collection_ref (repo, &ref, checksum);
+  return TRUE;
+}
+
+gboolean
+op_regenerate_metadata (OstreeRepo *repo, const OpSigners *signers, GCancellable *cancellable,
+                        GError **error)
+{
   const char *collection_id = ostree_repo_get_collection_id (repo);
   if (collection_id != NULL)
     {
       if (!ostree_repo_prepare_transaction (repo, NULL, cancellable, error))
         return FALSE;
-      if (!write_metadata_commit (repo, collection_id, cancellable, error)
+      if (!update_metadata_ref (repo, collection_id, signers, cancellable, error)
           || !ostree_repo_commit_transaction (repo, NULL, cancellable, error))
         {
           ostree_repo_abort_transaction (repo, NULL, NULL);
           return FALSE;
         }
     }
-  return ostree_repo_regenerate_summary (repo, NULL, cancellable, error);
+  return ostree_repo_regenerate_summary (repo, NULL, cancellable, error)
+         && sign_summary (repo, signers, cancellable, error);
+}
 #endif
+
+GBytes *
+op_commit_object (OstreeRepo *repo, const char *checksum, GError **error)
+{
+  g_autoptr (GVariant) commit = load_valid_commit (repo, checksum, NULL, error);
+  if (commit == NULL)
+    return NULL;
+  return g_variant_get_data_as_bytes (commit);
+}
+
+GVariantBuilder *
+op_signatures_new (void)
+{
+  return g_variant_builder_new (G_VARIANT_TYPE ("aay"));
+}
+
+void
+op_signatures_add (GVariantBuilder *builder, const void *data, gsize size)
+{
+  g_variant_builder_add_value (builder,
+                               g_variant_new_fixed_array (G_VARIANT_TYPE_BYTE, data, size, 1));
+}
+
+GVariant *
+op_signatures_end (GVariantBuilder *builder)
+{
+  GVariant *signatures = g_variant_ref_sink (g_variant_builder_end (builder));
+  g_variant_builder_unref (builder);
+  return signatures;
+}
+
+GBytes *
+op_signatures_get (GVariant *signatures, gsize i)
+{
+  g_autoptr (GVariant) child = g_variant_get_child_value (signatures, i);
+  return g_variant_get_data_as_bytes (child);
+}
+
+/* The a{sv} in bytes that somebody else has written. */
+static GVariant *
+parse_metadata (GBytes *bytes)
+{
+  return g_variant_ref_sink (g_variant_new_from_bytes (G_VARIANT_TYPE_VARDICT, bytes, FALSE));
+}
+
+GVariant *
+op_commit_signatures (OstreeRepo *repo, const char *checksum, const char *key,
+                      GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GVariant) trusted = NULL;
+  if (!ostree_repo_read_commit_detached_metadata (repo, checksum, &trusted, cancellable, error))
+    return NULL;
+  GVariant *signatures = NULL;
+  if (trusted != NULL)
+    {
+      /* libostree takes what is in a repository for valid. */
+      g_autoptr (GBytes) bytes = g_variant_get_data_as_bytes (trusted);
+      g_autoptr (GVariant) metadata = parse_metadata (bytes);
+      signatures = g_variant_lookup_value (metadata, key, G_VARIANT_TYPE ("aay"));
+    }
+  if (signatures == NULL)
+    return op_signatures_end (op_signatures_new ());
+  return signatures;
+}
+
+/* Appends the signatures that metadata (or NULL) does not have yet. Its other
+ * entries stay. */
+static GVariant *
+append_signatures (GVariant *metadata, const char *key, GVariant *signatures)
+{
+  g_auto (GVariantDict) dict;
+  g_variant_dict_init (&dict, metadata);
+  g_autoptr (GVariant) old = g_variant_dict_lookup_value (&dict, key, G_VARIANT_TYPE ("aay"));
+  gsize n_old = old == NULL ? 0 : g_variant_n_children (old);
+  g_autoptr (GVariantBuilder) all = op_signatures_new ();
+  for (gsize i = 0; i < n_old; i++)
+    {
+      g_autoptr (GVariant) child = g_variant_get_child_value (old, i);
+      g_variant_builder_add_value (all, child);
+    }
+  for (gsize i = 0; i < g_variant_n_children (signatures); i++)
+    {
+      g_autoptr (GVariant) child = g_variant_get_child_value (signatures, i);
+      gboolean known = FALSE;
+      for (gsize j = 0; j < n_old && !known; j++)
+        {
+          g_autoptr (GVariant) other = g_variant_get_child_value (old, j);
+          known = g_variant_equal (child, other);
+        }
+      if (!known)
+        g_variant_builder_add_value (all, child);
+    }
+  g_variant_dict_insert_value (&dict, key, g_variant_builder_end (all));
+  g_autoptr (GVariant) appended = g_variant_ref_sink (g_variant_dict_end (&dict));
+  return g_variant_get_normal_form (appended);
+}
+
+gboolean
+op_add_commit_signatures (OstreeRepo *repo, const char *checksum, const char *key,
+                          GVariant *signatures, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GVariant) metadata = NULL;
+  if (!ostree_repo_read_commit_detached_metadata (repo, checksum, &metadata, cancellable, error))
+    return FALSE;
+  g_autoptr (GVariant) appended = append_signatures (metadata, key, signatures);
+  return ostree_repo_write_commit_detached_metadata (repo, checksum, appended, cancellable, error);
+}
+
+GBytes *
+op_append_signatures (const void *metadata, gsize size, const char *key, GVariant *signatures)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (metadata, size);
+  g_autoptr (GVariant) old = parse_metadata (bytes);
+  g_autoptr (GVariant) appended = append_signatures (old, key, signatures);
+  return g_variant_get_data_as_bytes (appended);
+}
+
+gboolean
+op_gpg_sign_commit (OstreeRepo *repo, const char *checksum, const char *key_id,
+                    const char *homedir, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GError) local_error = NULL;
+  if (ostree_repo_sign_commit (repo, checksum, key_id, homedir, cancellable, &local_error))
+    return TRUE;
+  /* It is signed with that key already. */
+  if (g_error_matches (local_error, G_IO_ERROR, G_IO_ERROR_EXISTS))
+    return TRUE;
+  g_propagate_error (error, g_steal_pointer (&local_error));
+  return FALSE;
+}
+
+gboolean
+op_gpg_verify (OstreeRepo *repo, const char *remote, const void *data, gsize size,
+               const void *signatures, gsize signatures_size, GCancellable *cancellable,
+               GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (data, size);
+  g_autoptr (GBytes) signature_bytes = g_bytes_new (signatures, signatures_size);
+  g_autoptr (OstreeGpgVerifyResult) result = ostree_repo_gpg_verify_data (
+      repo, remote, bytes, signature_bytes, NULL, NULL, cancellable, error);
+  if (result == NULL)
+    return FALSE;
+  return ostree_gpg_verify_result_require_valid_signature (result, error);
+}
+
+/* Keys are passed as strings: given a byte array, some versions keep, and later
+ * free, memory that is the variant's. */
+
+gboolean
+op_sign_set_secret_key (OstreeSign *sign, const char *base64, GError **error)
+{
+  g_autoptr (GVariant) key = g_variant_ref_sink (g_variant_new_string (base64));
+  return ostree_sign_set_sk (sign, key, error);
+}
+
+gboolean
+op_sign_add_public_key (OstreeSign *sign, const char *base64, GError **error)
+{
+  g_autoptr (GVariant) key = g_variant_ref_sink (g_variant_new_string (base64));
+  return ostree_sign_add_pk (sign, key, error);
+}
+
+GBytes *
+op_sign_data (OstreeSign *sign, const void *data, gsize size, GCancellable *cancellable,
+              GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (data, size);
+  g_autoptr (GBytes) signature = NULL;
+  if (!ostree_sign_data (sign, bytes, &signature, cancellable, error))
+    return NULL;
+  return g_steal_pointer (&signature);
+}
+
+gboolean
+op_sign_verify (OstreeSign *sign, const void *data, gsize size, GVariant *signatures,
+                GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (data, size);
+  return ostree_sign_data_verify (sign, bytes, signatures, NULL, error);
 }
 
 GInputStream *

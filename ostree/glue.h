@@ -51,7 +51,6 @@ typedef struct {
   const char *const *commits; /* checksums */
   OstreeRepoPullFlags flags;
   gboolean inherit_transaction;
-  gboolean verify_signatures;
   guint32 retries;
 } OpPullOptions;
 
@@ -68,7 +67,48 @@ char **op_summary_refs (const void *data, gsize size, GError **error);
 /* refs: as above. */
 GBytes *op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error);
 
-gboolean op_regenerate_metadata (OstreeRepo *repo, GCancellable *cancellable, GError **error);
+typedef struct {
+  const char *const *gpg_keys; /* key ids */
+  const char *gpg_homedir;     /* or NULL */
+  const char *sign_type;       /* or NULL */
+  const char *const *sign_keys; /* secret keys in base64 */
+} OpSigners;
+
+gboolean op_regenerate_metadata (OstreeRepo *repo, const OpSigners *signers,
+                                 GCancellable *cancellable, GError **error);
+
+GBytes *op_commit_object (OstreeRepo *repo, const char *checksum, GError **error);
+
+/* Lists of signatures: an "aay". */
+GVariantBuilder *op_signatures_new (void);
+void op_signatures_add (GVariantBuilder *builder, const void *data, gsize size);
+/* Consumes builder. */
+GVariant *op_signatures_end (GVariantBuilder *builder);
+GBytes *op_signatures_get (GVariant *signatures, gsize i);
+
+/* The signatures in a commit's detached metadata; an empty list if there are
+ * none. */
+GVariant *op_commit_signatures (OstreeRepo *repo, const char *checksum, const char *key,
+                                GCancellable *cancellable, GError **error);
+gboolean op_add_commit_signatures (OstreeRepo *repo, const char *checksum, const char *key,
+                                   GVariant *signatures, GCancellable *cancellable,
+                                   GError **error);
+/* metadata: a serialized a{sv}, of any size, as summary.sig has it. */
+GBytes *op_append_signatures (const void *metadata, gsize size, const char *key,
+                              GVariant *signatures);
+
+gboolean op_gpg_sign_commit (OstreeRepo *repo, const char *checksum, const char *key_id,
+                             const char *homedir, GCancellable *cancellable, GError **error);
+gboolean op_gpg_verify (OstreeRepo *repo, const char *remote, const void *data, gsize size,
+                        const void *signatures, gsize signatures_size,
+                        GCancellable *cancellable, GError **error);
+
+gboolean op_sign_set_secret_key (OstreeSign *sign, const char *base64, GError **error);
+gboolean op_sign_add_public_key (OstreeSign *sign, const char *base64, GError **error);
+GBytes *op_sign_data (OstreeSign *sign, const void *data, gsize size, GCancellable *cancellable,
+                      GError **error);
+gboolean op_sign_verify (OstreeSign *sign, const void *data, gsize size, GVariant *signatures,
+                         GError **error);
 
 /* The archive form of a content object of a repository of any mode. */
 GInputStream *op_open_archive_stream (OstreeRepo *repo, const char *checksum,

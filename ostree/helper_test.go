@@ -104,7 +104,7 @@ func create(t testing.TB, url string) *ostree.Repo {
 	}
 	t.Cleanup(repo.Close)
 	if url != "" {
-		if err := repo.AddRemote("origin", url); err != nil {
+		if err := repo.AddRemote("origin", url, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -229,4 +229,44 @@ func checkFiles(t testing.TB, n int) {
 	if open > n {
 		t.Errorf("%d files are open, not %d", open, n)
 	}
+}
+
+// gpgKey is a key pair made on the spot.
+type gpgKey struct {
+	home   string // with the secret key
+	id     string
+	public string // file
+}
+
+func newGPGKey(t testing.TB) gpgKey {
+	t.Helper()
+	// The agent's sockets are in there, whose paths must be short.
+	home, err := os.MkdirTemp("", "gpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
+		os.RemoveAll(home)
+	})
+	gpg := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("gpg", append([]string{"--homedir", home, "--batch"}, args...)...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("gpg %q: %v\n%s", args, err, stderr.String())
+		}
+		return string(out)
+	}
+	gpg("--passphrase", "", "--quick-gen-key", "Test <test@example.org>", "ed25519", "sign", "never")
+	key := gpgKey{home: home, public: filepath.Join(home, "public.gpg")}
+	for line := range strings.Lines(gpg("--list-keys", "--with-colons")) {
+		if fields := strings.Split(line, ":"); fields[0] == "pub" {
+			key.id = fields[4]
+		}
+	}
+	gpg("--export", "--output", key.public)
+	return key
 }

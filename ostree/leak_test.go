@@ -73,6 +73,7 @@ type leakTest struct {
 	object  ostree.Checksum // in bare
 	missing ostree.Checksum // nowhere
 	refs    ostree.Refs     // many, of bare's commit
+	gpg     gpgKey
 }
 
 func newLeakTest(t *testing.T) *leakTest {
@@ -87,7 +88,9 @@ func newLeakTest(t *testing.T) *leakTest {
 		commit:  commit(t, source, newest),
 		missing: checksum(t, strings.Repeat("0123456789abcdef", 4)),
 		refs:    ostree.Refs{},
+		gpg:     newGPGKey(t),
 	}
+	t.Setenv("OSTREE_DUMMY_SIGN_ENABLED", "1")
 	t.Cleanup(l.server.Close)
 	program(t, "--repo="+source, "summary", "-u")
 	program(t, "--repo="+l.targets[0], "config", "set", "core.collection-id", "org.example.Leak")
@@ -133,7 +136,7 @@ func (l *leakTest) round(t *testing.T, i int) {
 	})
 	check(err)
 	defer q.Close()
-	check(q.AddRemote("origin", l.server.URL))
+	check(q.AddRemote("origin", l.server.URL, nil))
 	_, err = q.FetchSummary(ctx, "missing", 0)
 	fails(err, ostree.ErrNotFound)
 	summary, err := q.FetchSummary(ctx, "origin", 0)
@@ -176,9 +179,11 @@ func (l *leakTest) round(t *testing.T, i int) {
 	if i%2 == 0 {
 		check(tx.Commit(ctx))
 		if i%10 == 0 {
-			check(target.RegenerateMetadata(ctx))
+			check(target.RegenerateMetadata(ctx, ostree.Signers{}))
 		}
 	}
+
+	l.sign(t, check, fails, q, i)
 
 	bare, err := ostree.Open(l.bare)
 	check(err)
@@ -196,6 +201,56 @@ func (l *leakTest) round(t *testing.T, i int) {
 	_, err = io.Copy(io.Discard, content)
 	check(err)
 	check(content.Close())
+}
+
+// sign signs and verifies, in all ways and with all ways to fail. GPG takes its
+// time, so not in every round.
+func (l *leakTest) sign(t *testing.T, check func(error), fails func(err, want error), q *ostree.Repo, i int) {
+	ctx := context.Background()
+	_, err := q.CommitObject(l.missing)
+	fails(err, ostree.ErrNotFound)
+	object, err := q.CommitObject(l.commit)
+	check(err)
+	_, err = ostree.NewSign("nonsense")
+	fails(err, nil)
+	dummy, err := ostree.NewSign("dummy")
+	check(err)
+	defer dummy.Close()
+	check(dummy.SetSecretKey("key"))
+	signature, err := dummy.Sign(ctx, object)
+	check(err)
+	check(dummy.AddPublicKey("key"))
+	check(dummy.Verify(object, [][]byte{signature}))
+	fails(dummy.Verify(object, [][]byte{[]byte(largeText)}), nil)
+
+	const key = "ostree.sign.dummy"
+	none, err := q.CommitSignatures(ctx, l.commit, key)
+	check(err)
+	if len(none) != 0 {
+		t.Fatalf("%d signatures of an unsigned commit", len(none))
+	}
+	check(q.AddCommitSignatures(ctx, l.commit, key, [][]byte{signature, []byte(largeText)}))
+	check(q.AddCommitSignatures(ctx, l.commit, key, [][]byte{signature}))
+	some, err := q.CommitSignatures(ctx, l.commit, key)
+	check(err)
+	if len(some) != 2 {
+		t.Fatalf("%d signatures, not 2", len(some))
+	}
+	check(q.AddSummarySignatures(key, some))
+	check(q.AddSummarySignatures(key, some))
+
+	if i%100 != 0 {
+		return
+	}
+	fails(q.GPGSignCommit(ctx, l.commit, "nobody", l.gpg.home), nil)
+	fails(q.GPGVerify(ctx, "origin", object, nil), ostree.ErrNoSignature)
+	check(q.GPGSignCommit(ctx, l.commit, l.gpg.id, l.gpg.home))
+	check(q.GPGSignCommit(ctx, l.commit, l.gpg.id, l.gpg.home))
+	signatures, err := q.CommitSignatures(ctx, l.commit, ostree.GPGSignatures)
+	check(err)
+	fails(q.GPGVerify(ctx, "origin", object, signatures), ostree.ErrMissingKey)
+	check(q.AddRemote("trusted", l.server.URL, map[string]string{"gpgkeypath": l.gpg.public}))
+	check(q.GPGVerify(ctx, "trusted", object, signatures))
 }
 
 // instrumented reports whether this is a build whose own book-keeping grows.

@@ -36,8 +36,6 @@ type PullOptions struct {
 	// Retries is how often a request that failed for a passing reason is
 	// made again.
 	Retries int
-	// Verify checks signatures as the remote is configured.
-	Verify bool
 	// Progress, if set, is called now and then from another goroutine while
 	// the pull runs, and a last time at its end.
 	Progress func(PullProgress)
@@ -54,7 +52,7 @@ type PullProgress struct {
 // progressInterval is how often PullOptions.Progress is called.
 const progressInterval = 100 * time.Millisecond
 
-// Pull pulls commits in a transaction of its own. The GCancellable that ctx
+// Pull pulls commits in a transaction of its own. Signatures are not looked at. The GCancellable that ctx
 // becomes is looked at between requests only: a transfer that stalls does not
 // end before its connection does.
 func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
@@ -88,7 +86,6 @@ func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
 	copts.commits = commits
 	copts.flags = C.OstreeRepoPullFlags(opts.Flags)
 	copts.inherit_transaction = gboolean(inherit)
-	copts.verify_signatures = gboolean(opts.Verify)
 	copts.retries = C.guint32(opts.Retries)
 
 	return withMainContext(func() error {

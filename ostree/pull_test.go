@@ -123,7 +123,7 @@ func TestPullConcurrently(t *testing.T) {
 			return err
 		}
 		defer repo.Close()
-		if err := repo.AddRemote("origin", url); err != nil {
+		if err := repo.AddRemote("origin", url, nil); err != nil {
 			return err
 		}
 		summary, err := repo.FetchSummary(context.Background(), "origin", 0)

@@ -181,16 +181,22 @@ func (r *Repo) CheckWritable() error {
 	return nil
 }
 
-// AddRemote configures a remote that is not verified.
-func (r *Repo) AddRemote(name, url string) error {
-	options, free := cstrv([]string{
-		remoteGroup(name), "url", url,
-		remoteGroup(name), "gpg-verify", "false",
-		remoteGroup(name), "gpg-verify-summary", "false",
-	})
+// AddRemote configures a remote whose commits and summary are not verified when
+// they are pulled. options are added to its group of the config.
+func (r *Repo) AddRemote(name, url string, options map[string]string) error {
+	group := remoteGroup(name)
+	config := []string{
+		group, "url", url,
+		group, "gpg-verify", "false",
+		group, "gpg-verify-summary", "false",
+	}
+	for key, value := range options {
+		config = append(config, group, key, value)
+	}
+	cconfig, free := cstrv(config)
 	defer free()
 	var gerr *C.GError
-	if C.op_repo_set_config(r.c, options, &gerr) == 0 {
+	if C.op_repo_set_config(r.c, cconfig, &gerr) == 0 {
 		return gerror(gerr)
 	}
 	return nil

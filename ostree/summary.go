@@ -6,6 +6,8 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"unsafe"
 )
 
@@ -46,17 +48,22 @@ func (r *Repo) NewSummary(refs Refs) ([]byte, error) {
 }
 
 // RegenerateMetadata writes the summary file anew and, in a repository with a
-// collection id, a commit on MetadataRef, as `ostree summary --update` does.
-// There must be no open transaction.
-func (r *Repo) RegenerateMetadata(ctx context.Context) error {
+// collection id, a commit on MetadataRef, as `ostree summary --update` does, and
+// signs both. There must be no open transaction.
+func (r *Repo) RegenerateMetadata(ctx context.Context, signers Signers) error {
 	c, done := cancellable(ctx)
 	defer done()
+	csigners, free := signers.c()
+	defer free()
 	var gerr *C.GError
-	if C.op_regenerate_metadata(r.c, c, &gerr) == 0 {
+	if C.op_regenerate_metadata(r.c, csigners, c, &gerr) == 0 {
 		return gerror(gerr)
 	}
 	return nil
 }
+
+// Summary returns the repository's summary file.
+func (r *Repo) Summary() ([]byte, error) { return os.ReadFile(filepath.Join(r.path, "summary")) }
 
 // takeBytes copies bytes that the caller owns, and frees them.
 func takeBytes(bytes *C.GBytes) []byte {

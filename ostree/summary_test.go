@@ -145,7 +145,7 @@ func TestRegenerateMetadata(t *testing.T) {
 		theirs := copyRepo(t, ours)
 		repo := open(t, ours)
 		for round := range 2 { // the second has a parent on ostree-metadata
-			if err := repo.RegenerateMetadata(context.Background()); err != nil {
+			if err := repo.RegenerateMetadata(context.Background(), ostree.Signers{}); err != nil {
 				t.Fatal(err)
 			}
 			program(t, "--repo="+theirs, "summary", "--update")
@@ -181,11 +181,11 @@ func TestRegenerateMetadataFails(t *testing.T) {
 	repo := open(t, path)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := repo.RegenerateMetadata(ctx); !errors.Is(err, ostree.ErrCancelled) {
+	if err := repo.RegenerateMetadata(ctx, ostree.Signers{}); !errors.Is(err, ostree.ErrCancelled) {
 		t.Errorf("%v", err)
 	}
 	in(t, repo, func(*ostree.Transaction) {})
-	if err := repo.RegenerateMetadata(context.Background()); err != nil {
+	if err := repo.RegenerateMetadata(context.Background(), ostree.Signers{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -46,21 +46,41 @@ func (o *offers) close() {
 	}
 }
 
+// connect makes source, a URL that has been checked, the remote of the
+// quarantine, with the keys that its commits are verified with.
+func (r *receiver) connect(q *quarantine, source *url.URL) error {
+	remote := source.String()
+	if source.Scheme != "file" {
+		var err error
+		if r.gateway, err = openGateway(source, r.config.AllowsURL); err != nil {
+			return fmt.Errorf("set up the source: %w", err)
+		}
+		remote = r.gateway.url
+	}
+	options := map[string]string{}
+	if r.keyring != nil {
+		// The name of the file may have characters in it that separate names
+		// in this option.
+		options["gpgkeypath"] = fmt.Sprintf("/proc/self/fd/%d", r.keyring.Fd())
+	}
+	if err := q.repo.AddRemote(remoteName, remote, options); err != nil {
+		return fmt.Errorf("set up the source: %w", err)
+	}
+	return nil
+}
+
 // fillCommits lists the source's refs and brings the commit objects of the
 // wanted ones into the quarantine, without their content.
 func (r *receiver) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
-	if err := checkURL(r.url); err != nil {
-		return nil, err
-	}
-	if err := q.repo.AddRemote(remoteName, r.url); err != nil {
-		return nil, fmt.Errorf("set up the source %s: %w", r.url, err)
-	}
 	source, err := r.sourceRefs(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	wanted, err := choose(source, r.refs)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkRefs(wanted.Sorted()); err != nil {
 		return nil, err
 	}
 	have, err := r.target.Refs(ctx)
@@ -72,7 +92,7 @@ func (r *receiver) fillCommits(ctx context.Context, q *quarantine) (*offers, err
 	var pull []ostree.Checksum
 	for _, ref := range wanted.Sorted() {
 		r.sink.Log(report.Debug, fmt.Sprintf("ref %s: remote commit %s, current commit %s", ref, wanted[ref], have[ref]))
-		if wanted[ref] == have[ref] && !r.force {
+		if wanted[ref] == have[ref] && !r.config.Force {
 			result.current[ref] = wanted[ref]
 			continue
 		}
@@ -111,25 +131,12 @@ func (r *receiver) fillContent(ctx context.Context, q *quarantine, accepted []ve
 	return nil
 }
 
-// checkURL refuses what libostree would take for something else.
-func checkURL(source string) error {
-	u, err := url.Parse(source)
-	if err != nil {
-		return fmt.Errorf("invalid URL: %w", err)
-	}
-	switch u.Scheme {
-	case "http", "https", "file":
-		return nil
-	}
-	return fmt.Errorf("invalid URL %q: the scheme is not http, https or file", source)
-}
-
 // sourceRefs reads the source's summary.
 func (r *receiver) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, stallTime, errStalled)
 	defer cancel()
 	var summary []byte
-	err := leaveBehind(ctx, func() (err error) {
+	err := r.leaveBehind(ctx, func() (err error) {
 		summary, err = q.repo.FetchSummary(ctx, remoteName, retries)
 		return err
 	})
@@ -152,7 +159,7 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 	defer cancel(nil)
 	var last atomic.Pointer[ostree.PullProgress]
 	stall := newStallWatch(time.Now(), func() { cancel(errStalled) })
-	err := leaveBehind(ctx, func() error {
+	err := r.leaveBehind(ctx, func() error {
 		return q.repo.Pull(ctx, ostree.PullOptions{
 			Remote:  remoteName,
 			Commits: commits,
@@ -208,15 +215,25 @@ func (s *stallWatch) see(now time.Time, p ostree.PullProgress) {
 	}
 }
 
-// leaveBehind runs f, which ought to return soon after ctx is done. When it
-// does not, it is left running in its goroutine: the process is about to end.
-func leaveBehind(ctx context.Context, f func() error) error {
+// leaveBehind runs f, which talks to the source. It ought to return soon after
+// ctx is done, when its connections end. When it does not, it is left running
+// in its goroutine: the process is about to end.
+func (r *receiver) leaveBehind(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	go func() {
+		err := f()
+		if r.gateway != nil {
+			err = r.gateway.explain(err)
+		}
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		return withCause(ctx, err)
 	case <-ctx.Done():
+	}
+	if r.gateway != nil {
+		r.gateway.close()
 	}
 	timer := time.NewTimer(returnTime)
 	defer timer.Stop()

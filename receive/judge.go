@@ -78,7 +78,7 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 			if err != nil {
 				return nil, fmt.Errorf("ref %s: load current commit %s: %w", offer.ref, sum, err)
 			}
-			v = compare(offer, current, r.force)
+			v = compare(offer, current, r.config.Force)
 			current.Close()
 		}
 		announce(v)

@@ -12,11 +12,13 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
+	"ostree-push/receive/config"
 	"ostree-push/report"
 )
 
@@ -30,13 +32,31 @@ type commandLine struct {
 	Force    bool `short:"f" help:"Receive even if nothing changed or the commits are not newer."`
 	NoUpdate bool `help:"Leave the repository's metadata alone."`
 
+	PrintConfig bool `help:"Print the configuration as TOML, and where it is from: in effect for REPO, or for all repositories. Nothing is received."`
+
+	cli.Common
+}
+
+// printConfigLine is the grammar of the command lines with --print-config.
+type printConfigLine struct {
+	Repo        string `arg:"" optional:"" name:"repo" help:"Repository to print the configuration for."`
+	PrintConfig bool   `required:"" help:"Print the configuration as TOML, and where it is from."`
+
 	cli.Common
 }
 
 // Main is the program: args are its arguments without the name.
 func Main(name string, args []string, stdout, stderr *os.File) int {
+	const description = "Receive commits into an OSTree repository."
+	if asksForConfig(args) {
+		var cl printConfigLine
+		if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
+			return status
+		}
+		return exit(name, printConfig(cl.Repo, name, stdout, stderr), stderr)
+	}
 	var cl commandLine
-	if status, ok := cli.Parse(name, "Receive commits into an OSTree repository.", &cl, args, stdout, stderr); !ok {
+	if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
 		return status
 	}
 
@@ -45,42 +65,137 @@ func Main(name string, args []string, stdout, stderr *os.File) int {
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
 
-	if err := run(ctx, cl, name, stdout, stderr); err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, ostree.ErrCancelled) {
-			err = cause
-		}
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		return cli.ExitStatus(err)
+	err := run(ctx, cl, name, stdout, stderr)
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ostree.ErrCancelled) {
+		err = cause
 	}
-	return cli.ExitDone
+	return exit(name, err, stderr)
+}
+
+// exit says why the program failed, if it did, and returns its exit status.
+func exit(name string, err error, stderr io.Writer) int {
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	}
+	return cli.ExitStatus(err)
+}
+
+// asksForConfig reports whether one of the options is --print-config.
+func asksForConfig(args []string) bool {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return slices.Contains(args, "--print-config")
+}
+
+// printConfig prints the configuration for a repository, or for all if repo is
+// "".
+func printConfig(repo, name string, stdout, stderr io.Writer) error {
+	policy, err := config.Load(config.DefaultSources())
+	if err != nil {
+		return err
+	}
+	text := report.NewText(stderr, name, report.Info)
+	for _, warning := range policy.Warnings() {
+		text.Log(report.Warning, warning)
+	}
+	if repo == "" {
+		return policy.WriteTOML(stdout)
+	}
+	path, err := findRepo(policy.Root(), repo)
+	if err != nil {
+		return err
+	}
+	c, err := policy.For(path)
+	if err != nil {
+		return err
+	}
+	// What is wrong with the keys is worth knowing, but no reason not to print
+	// the rest.
+	keysErr := c.FindKeys()
+	return errors.Join(c.WriteTOML(stdout), keysErr)
 }
 
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
-func run(ctx context.Context, cl commandLine, name string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, cl commandLine, name string, stdout, stderr *os.File) error {
+	policy, err := config.Load(config.DefaultSources())
+	if err != nil {
+		return err
+	}
+	path, err := findRepo(policy.Root(), cl.Repo)
+	if err != nil {
+		return err
+	}
+	c, err := policy.For(path)
+	if err != nil {
+		return err
+	}
+	warnings := append(policy.Warnings(), cl.override(c)...)
 	opts := options{
 		repo:   cl.Repo,
+		path:   path,
 		url:    cl.URL,
 		refs:   cl.Refs,
-		dryRun: cl.DryRun,
-		force:  cl.Force,
-		update: !cl.NoUpdate,
+		config: c,
 		// What the programs that update the metadata print is not for the
 		// pusher to parse.
 		output: stderr,
 	}
 	if readsEvents(cl.URL) {
-		_, err := receive(ctx, opts, report.NewEvents(stdout))
+		_, err := receive(ctx, opts, withWarnings(report.NewEvents(stdout, cl.eventLevel(c)), warnings))
 		return err
 	}
-	text := report.NewText(stderr, name, cl.Level())
+	text := report.NewText(stderr, name, cl.textLevel(c))
 	start := time.Now()
-	totals, err := receive(ctx, opts, text)
+	totals, err := receive(ctx, opts, withWarnings(text, warnings))
 	totals.Seconds = time.Since(start).Seconds()
 	if refs := text.Refs(); len(refs) > 0 {
-		text.Finish(report.Result{Destination: cl.Repo, DryRun: cl.DryRun, Refs: refs, Totals: totals})
+		text.Finish(report.Result{Destination: cl.Repo, DryRun: c.DryRun, Refs: refs, Totals: totals})
 	}
 	return err
+}
+
+func withWarnings(sink report.Sink, warnings []string) report.Sink {
+	for _, warning := range warnings {
+		sink.Log(report.Warning, warning)
+	}
+	return sink
+}
+
+// override has the command line win over the configuration, and returns what
+// is to be said of that.
+func (cl commandLine) override(c *config.Config) (warnings []string) {
+	if cl.DryRun {
+		c.DryRun = true
+	}
+	if cl.NoUpdate {
+		c.Update = false
+	}
+	if cl.Force && !c.AllowForce {
+		warnings = append(warnings, "--force is not allowed here, and makes no difference")
+	} else if cl.Force {
+		c.Force = true
+	}
+	return warnings
+}
+
+// textLevel is the least level of what is shown.
+func (cl commandLine) textLevel(c *config.Config) report.Level {
+	if cl.Quiet || cl.Verbose {
+		return cl.Level()
+	}
+	return c.LogLevel
+}
+
+// eventLevel is the least level of what a pusher of ours is told. It decides for
+// itself what it shows, so that is everything, unless somebody here wants it
+// otherwise.
+func (cl commandLine) eventLevel(c *config.Config) report.Level {
+	if cl.Quiet || cl.Verbose || c.LogLevelSet {
+		return cl.textLevel(c)
+	}
+	return report.Debug
 }
 
 // EventsPrefix begins the first segment of the path of a URL that is served by

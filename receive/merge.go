@@ -9,7 +9,8 @@ import (
 )
 
 // merge writes the received commit anew on its ref: bound to this ref and this
-// repository's collection, with the ref's current commit as its parent.
+// repository's collection, with the ref's current commit as its parent, and
+// signed with this repository's keys.
 func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict) error {
 	received := v.commit.Checksum
 	imported, err := r.target.LoadCommit(received)
@@ -23,6 +24,9 @@ func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict
 	merged, err := tx.WriteCommitLike(ctx, imported, v.current, r.bindings(v.ref, received))
 	if err != nil {
 		return fmt.Errorf("ref %s: write commit: %w", v.ref, err)
+	}
+	if err := r.signer.SignCommit(ctx, r.target, merged); err != nil {
+		return fmt.Errorf("ref %s: %w", v.ref, err)
 	}
 	tx.SetRef(v.ref, merged)
 	v.merged = merged

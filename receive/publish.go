@@ -3,26 +3,45 @@ package receive
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"strings"
 
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
 
-// publish makes the repository's metadata show its refs.
-func (r *receiver) publish(ctx context.Context) error {
-	if !r.update {
+// publish makes the repository's metadata show its refs, or has the hook do
+// what is to be done. The refs have moved already, and its errors say so.
+func (r *receiver) publish(ctx context.Context, vs *verdicts) error {
+	switch {
+	case !r.config.Update:
+		return nil
+	case r.config.UpdateHook != nil:
+		if err := r.runHook(ctx, vs); err != nil {
+			return fmt.Errorf("the refs are updated, but the update_hook failed: %w", err)
+		}
 		return nil
 	}
+	if err := r.updateMetadata(ctx); err != nil {
+		return fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err)
+	}
+	return nil
+}
+
+func (r *receiver) updateMetadata(ctx context.Context) error {
 	refs, err := r.target.Refs(ctx)
 	if err != nil {
 		return fmt.Errorf("list refs: %w", err)
 	}
 	r.sink.Log(report.Debug, "Updating the repository's metadata")
 	if hasFlatpak(refs) {
-		return r.updateFlatpak(ctx)
+		if err := r.updateFlatpak(ctx); err != nil {
+			return err
+		}
+		return r.signer.SignSummary(ctx, r.target)
 	}
-	return r.target.RegenerateMetadata(ctx)
+	return r.signer.RegenerateMetadata(ctx, r.target)
 }
 
 func hasFlatpak(refs ostree.Refs) bool {
@@ -37,10 +56,37 @@ func hasFlatpak(refs ostree.Refs) bool {
 // updateFlatpak has flatpak write the summary and the appstream branches of a
 // repository of its own.
 func (r *receiver) updateFlatpak(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "flatpak", "build-update-repo", r.target.Path())
+	args := []string{"build-update-repo"}
+	for _, key := range r.config.GPGSign {
+		args = append(args, "--gpg-sign="+key)
+	}
+	if r.config.GPGHomedir != "" {
+		args = append(args, "--gpg-homedir="+r.config.GPGHomedir)
+	}
+	return r.command(ctx, nil, "flatpak", append(args, r.target.Path())...)
+}
+
+// runHook runs the update hook, with what has been received in its environment.
+func (r *receiver) runHook(ctx context.Context, vs *verdicts) error {
+	var refs []string
+	for _, v := range vs.accepted() {
+		refs = append(refs, string(v.ref))
+	}
+	hook := r.config.UpdateHook
+	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
+	return r.command(ctx, []string{
+		"OSTREE_RECEIVE_REPO=" + r.target.Path(),
+		"OSTREE_RECEIVE_REFS=" + strings.Join(refs, " "),
+	}, hook[0], hook[1:]...)
+}
+
+// command runs a program with additions to its environment.
+func (r *receiver) command(ctx context.Context, env []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = r.output, r.output
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("flatpak build-update-repo %s: %w", r.target.Path(), err)
+		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
 	}
 	return nil
 }

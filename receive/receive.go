@@ -6,41 +6,63 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
+	"os"
 	"strings"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/config"
+	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
 
 // options says what to receive, and how.
 type options struct {
-	repo   string
+	repo   string // as the pusher calls it
+	path   string // where it is
 	url    string
 	refs   []string // none: all
-	dryRun bool
-	force  bool
-	update bool
+	config *config.Config
 	output io.Writer // of programs that are run
 }
 
 // receiver is one receive under way.
 type receiver struct {
 	options
-	sink   report.Sink
-	target *ostree.Repo
-	totals report.Totals
+	sink     report.Sink
+	target   *ostree.Repo
+	gateway  *gateway // nil: the source is a directory
+	keyring  *os.File // GPG keys to verify with; nil: the global ones
+	signer   *sign.Signer
+	verifier sign.Verifier
+	totals   report.Totals
 }
 
 // receive is the whole job.
 func receive(ctx context.Context, opts options, sink report.Sink) (report.Totals, error) {
 	r := &receiver{options: opts, sink: sink}
+	defer r.close()
 	err := r.run(ctx)
 	return r.totals, err
 }
 
+func (r *receiver) close() {
+	if r.gateway != nil {
+		r.gateway.close()
+	}
+	if r.keyring != nil {
+		r.keyring.Close()
+	}
+}
+
 func (r *receiver) run(ctx context.Context) error {
-	target, err := openTarget(r.repo)
+	source, err := r.config.CheckURL(r.url)
+	if err != nil {
+		return err
+	}
+	if err := r.loadKeys(); err != nil {
+		return err
+	}
+	target, err := openTarget(r.repo, r.path)
 	if err != nil {
 		return err
 	}
@@ -52,12 +74,18 @@ func (r *receiver) run(ctx context.Context) error {
 		return err
 	}
 	defer q.remove()
+	if err := r.connect(q, source); err != nil {
+		return err
+	}
 
 	wanted, err := r.fillCommits(ctx, q)
 	if err != nil {
 		return err
 	}
 	defer wanted.close()
+	if err := r.verify(ctx, q, wanted); err != nil {
+		return err
+	}
 	verdicts, err := r.judge(ctx, wanted, r.announce)
 	if err != nil {
 		return err
@@ -67,7 +95,7 @@ func (r *receiver) run(ctx context.Context) error {
 		verdicts.report(r.sink)
 		return nil
 	}
-	if r.dryRun {
+	if r.config.DryRun {
 		verdicts.report(r.sink)
 		return nil
 	}
@@ -99,29 +127,22 @@ func (r *receiver) run(ctx context.Context) error {
 
 	// The refs have moved: from here on, finishing is the best that can be
 	// done, whether anybody still waits for it or not.
-	if err := r.publish(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err)
-	}
-	return nil
+	return r.publish(context.WithoutCancel(ctx), verdicts)
 }
 
-// openTarget opens the repository to receive into, by its absolute path, since
-// its quarantine refers to it by that.
-func openTarget(path string) (*ostree.Repo, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	target, err := ostree.Open(abs)
+// openTarget opens the repository to receive into, which the pusher calls name,
+// by its absolute path, since its quarantine refers to it by that.
+func openTarget(name, path string) (*ostree.Repo, error) {
+	target, err := ostree.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("repo %s not found", path)
+		return nil, fmt.Errorf("repo %s not found", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open repo %s: %w", path, err)
+		return nil, fmt.Errorf("open repo %s: %w", name, err)
 	}
 	if err := target.CheckWritable(); err != nil {
 		target.Close()
-		return nil, fmt.Errorf("repo %s cannot be written: %w", path, err)
+		return nil, fmt.Errorf("repo %s cannot be written: %w", name, err)
 	}
 	return target, nil
 }

@@ -27,12 +27,14 @@ type logLine struct {
 // writer are ignored: the receiver learns of a lost pusher in other ways, and
 // by then the events matter to nobody.
 type Events struct {
-	mu sync.Mutex
-	w  io.Writer
+	level Level // the least of log lines
+	mu    sync.Mutex
+	w     io.Writer
 }
 
-// NewEvents returns a Sink that writes to w.
-func NewEvents(w io.Writer) *Events { return &Events{w: w} }
+// NewEvents returns a Sink that writes to w, of log lines those that are at
+// least level.
+func NewEvents(w io.Writer, level Level) *Events { return &Events{w: w, level: level} }
 
 func (e *Events) write(ev event) {
 	line, err := json.Marshal(ev)
@@ -45,9 +47,14 @@ func (e *Events) write(ev event) {
 	e.w.Write(append(line, '\n'))
 }
 
-func (e *Events) Log(level Level, text string) { e.write(event{Log: &logLine{level, text}}) }
-func (e *Events) Progress(p Progress)          { e.write(event{Progress: &p}) }
-func (e *Events) Ref(r Ref)                    { e.write(event{Ref: &r}) }
+func (e *Events) Log(level Level, text string) {
+	if level >= e.level {
+		e.write(event{Log: &logLine{level, text}})
+	}
+}
+
+func (e *Events) Progress(p Progress) { e.write(event{Progress: &p}) }
+func (e *Events) Ref(r Ref)           { e.write(event{Ref: &r}) }
 
 // Decode hands the event in line, if it is one, to sink. Anything else is the
 // remote program's own output.

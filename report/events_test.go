@@ -30,7 +30,7 @@ func TestEvents(t *testing.T) {
 	var want, got record
 	say(&want)
 	var wire bytes.Buffer
-	say(NewEvents(&wire))
+	say(NewEvents(&wire, Debug))
 	for line := range strings.Lines(wire.String()) {
 		if !Decode([]byte(strings.TrimSuffix(line, "\n")), &got) {
 			t.Errorf("not an event: %q", line)

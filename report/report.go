@@ -15,9 +15,10 @@ const (
 	Debug Level = iota
 	Info
 	Warning
+	Error
 )
 
-var levelNames = [...]string{Debug: "debug", Info: "info", Warning: "warning"}
+var levelNames = [...]string{Debug: "debug", Info: "info", Warning: "warning", Error: "error"}
 
 func (l Level) String() string { return levelNames[l] }
 
