@@ -188,3 +188,35 @@ func TestGatewayExplains(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func BenchmarkGateway(b *testing.B) {
+	content := make([]byte, 5000)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(content) }))
+	defer server.Close()
+	source, err := url.Parse(server.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	g, err := openGateway(source, func(*url.URL) bool { return true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.close()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: fetches}}
+	for name, base := range map[string]string{"direct": server.URL, "through": g.url} {
+		b.Run(name, func(b *testing.B) {
+			b.SetParallelism(fetches / 2)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					resp, err := client.Get(base + "/objects/00/x.filez")
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+			})
+		})
+	}
+}
