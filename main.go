@@ -15,7 +15,7 @@ import (
 )
 
 // program is the main function of one of them. It returns the exit status.
-type program func(name string, args []string, stdout, stderr *os.File) int
+type program func(name string, args []string, stdin, stdout, stderr *os.File) int
 
 func programs() map[string]program {
 	return map[string]program{
@@ -26,10 +26,10 @@ func programs() map[string]program {
 }
 
 func main() {
-	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
-func run(argv []string, stdout, stderr *os.File) int {
+func run(argv []string, stdin, stdout, stderr *os.File) int {
 	// login(1) puts a dash before the name of a login shell.
 	var name string
 	if len(argv) > 0 {
@@ -45,5 +45,5 @@ func run(argv []string, stdout, stderr *os.File) int {
 		fmt.Fprintf(stderr, "%q is none of the names that this program answers to: %s\n", name, strings.Join(names, ", "))
 		return cli.ExitUsage
 	}
-	return main(name, argv[1:], stdout, stderr)
+	return main(name, argv[1:], stdin, stdout, stderr)
 }

@@ -67,7 +67,7 @@ func (cl *commandLine) sshOptions() []string {
 }
 
 // Main is the program: args are its arguments without the name.
-func Main(name string, args []string, stdout, stderr *os.File) int {
+func Main(name string, args []string, _, stdout, stderr *os.File) int {
 	var cl commandLine
 	if status, ok := cli.Parse(name, "Push commits of an OSTree repository to another one over SSH.", &cl, args, stdout, stderr); !ok {
 		return status

@@ -45,15 +45,29 @@ type printConfigLine struct {
 	cli.Common
 }
 
+// Limits are what somebody who calls the receiver for a pusher allows that
+// pusher. They hold whatever the configuration and the command line say.
+type Limits struct {
+	Root    string   // only repositories below it; "": as configured
+	Refs    []string // only refs that match one of these patterns as well; none: as configured
+	NoForce bool
+	Config  string // the only file to read the configuration from; "": as usual
+}
+
 // Main is the program: args are its arguments without the name.
-func Main(name string, args []string, stdout, stderr *os.File) int {
+func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
+	return MainWithin(Limits{}, name, args, stdin, stdout, stderr)
+}
+
+// MainWithin is the program within limits.
+func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr *os.File) int {
 	const description = "Receive commits into an OSTree repository."
 	if asksForConfig(args) {
 		var cl printConfigLine
 		if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
 			return status
 		}
-		return exit(name, printConfig(cl.Repo, name, stdout, stderr), stderr)
+		return exit(name, printConfig(limits, cl.Repo, name, stdout, stderr), stderr)
 	}
 	var cl commandLine
 	if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
@@ -65,7 +79,7 @@ func Main(name string, args []string, stdout, stderr *os.File) int {
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
 
-	err := run(ctx, cl, name, stdout, stderr)
+	err := run(ctx, limits, cl, name, stdout, stderr)
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ostree.ErrCancelled) {
 		err = cause
 	}
@@ -90,8 +104,8 @@ func asksForConfig(args []string) bool {
 
 // printConfig prints the configuration for a repository, or for all if repo is
 // "".
-func printConfig(repo, name string, stdout, stderr io.Writer) error {
-	policy, err := config.Load(config.DefaultSources())
+func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) error {
+	policy, err := limits.load()
 	if err != nil {
 		return err
 	}
@@ -102,11 +116,7 @@ func printConfig(repo, name string, stdout, stderr io.Writer) error {
 	if repo == "" {
 		return policy.WriteTOML(stdout)
 	}
-	path, err := findRepo(policy.Root(), repo)
-	if err != nil {
-		return err
-	}
-	c, err := policy.For(path)
+	_, c, err := limits.find(policy, repo)
 	if err != nil {
 		return err
 	}
@@ -118,16 +128,12 @@ func printConfig(repo, name string, stdout, stderr io.Writer) error {
 
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
-func run(ctx context.Context, cl commandLine, name string, stdout, stderr *os.File) error {
-	policy, err := config.Load(config.DefaultSources())
+func run(ctx context.Context, limits Limits, cl commandLine, name string, stdout, stderr *os.File) error {
+	policy, err := limits.load()
 	if err != nil {
 		return err
 	}
-	path, err := findRepo(policy.Root(), cl.Repo)
-	if err != nil {
-		return err
-	}
-	c, err := policy.For(path)
+	path, c, err := limits.find(policy, cl.Repo)
 	if err != nil {
 		return err
 	}

@@ -10,11 +10,43 @@ import (
 	"strings"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/config"
 	"ostree-push/receive/sign"
 )
 
 // This file applies the configuration to a receive: which repository, which
 // refs, which keys.
+
+// load reads the configuration.
+func (l Limits) load() (*config.Policy, error) {
+	sources := config.DefaultSources()
+	if l.Config != "" {
+		// One that is not there is fine elsewhere, but here somebody counts on it.
+		if _, err := os.Stat(l.Config); err != nil {
+			return nil, fmt.Errorf("read the configuration: %w", err)
+		}
+		sources.Only = l.Config
+	}
+	return config.Load(sources)
+}
+
+// find returns the path of the repository that a pusher calls repo, and the
+// policy for it.
+func (l Limits) find(policy *config.Policy, repo string) (string, *config.Config, error) {
+	root := policy.Root()
+	if l.Root != "" {
+		root = l.Root
+	}
+	path, err := findRepo(root, repo)
+	if err != nil {
+		return "", nil, err
+	}
+	c, err := policy.For(path)
+	if err != nil {
+		return "", nil, err
+	}
+	return path, c, c.Limit(l.Refs, l.NoForce)
+}
 
 // findRepo returns the path of the repository that a pusher calls path. With
 // root, that is one below it, and whatever else path may be, it is said not to

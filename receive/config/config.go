@@ -38,6 +38,7 @@ type Config struct {
 	AllowForce         bool
 
 	refs   []string // patterns
+	limit  []string // patterns of a limit; nil: none
 	urls   []urlPattern
 	values settings
 	dirs   []string // where keys are looked for
@@ -184,6 +185,21 @@ func newConfig(values settings, dirs []string) (*Config, error) {
 	}
 	_, c.LogLevelSet = values["log_level"]
 	return c, nil
+}
+
+// Limit narrows the policy: to refs that also match one of the patterns, unless
+// there are none, and to receives that are not forced.
+func (c *Config) Limit(refs []string, noForce bool) error {
+	for _, pattern := range refs {
+		if err := checkRefPattern(pattern); err != nil {
+			return fmt.Errorf("%s %w", bounded(pattern), err)
+		}
+	}
+	c.limit = refs
+	if noForce {
+		c.AllowForce, c.Force = false, false
+	}
+	return nil
 }
 
 // signTypes are the names that may be part of the name of a file.

@@ -160,7 +160,11 @@ func (c *Config) matchesURL(u *url.URL) bool {
 
 // AllowsRef reports whether ref may be received.
 func (c *Config) AllowsRef(ref string) bool {
-	for _, p := range c.refs {
+	return matchesAny(c.refs, ref) && (len(c.limit) == 0 || matchesAny(c.limit, ref))
+}
+
+func matchesAny(patterns []string, ref string) bool {
+	for _, p := range patterns {
 		if doublestar.MatchUnvalidated(p, ref) {
 			return true
 		}
