@@ -9,6 +9,10 @@ import (
 	"unsafe"
 )
 
+// MaxMetadataSize is the size, in bytes, of the largest object that is no content
+// object.
+const MaxMetadataSize = C.OSTREE_MAX_METADATA_SIZE
+
 // OpenContent returns the content object sum of a repository of any mode in
 // the form that archive repositories store (a ".filez" file).
 func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (io.ReadCloser, error) {

@@ -18,10 +18,11 @@ import (
 const (
 	// retries of a request that fails for a passing reason.
 	retries = 5
-	// A pull that moves less than stallBytes in stallTime is given up;
-	// libostree itself would wait for ever.
-	stallTime  = 2 * time.Minute
+	// A pull that moves less than stallBytes in the configured timeout is
+	// given up; libostree itself would wait for ever.
 	stallBytes = 1024
+	// maxRefs bounds what a source may offer.
+	maxRefs = 100_000
 	// returnTime is how long a pull whose context has ended may take to
 	// return before it is left behind.
 	returnTime = time.Second
@@ -52,7 +53,7 @@ func (r *receiver) connect(q *quarantine, source *url.URL) error {
 	remote := source.String()
 	if source.Scheme != "file" {
 		var err error
-		if r.gateway, err = openGateway(source, r.config.AllowsURL); err != nil {
+		if r.gateway, err = openGateway(source, r.config.AllowsURL, r.config.Timeout); err != nil {
 			return fmt.Errorf("set up the source: %w", err)
 		}
 		remote = r.gateway.url
@@ -133,7 +134,7 @@ func (r *receiver) fillContent(ctx context.Context, q *quarantine, accepted []ve
 
 // sourceRefs reads the source's summary.
 func (r *receiver) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, stallTime, errStalled)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.config.Timeout, errStalled)
 	defer cancel()
 	var summary []byte
 	err := r.leaveBehind(ctx, func() (err error) {
@@ -147,6 +148,9 @@ func (r *receiver) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, 
 	if err != nil {
 		return nil, fmt.Errorf("list the refs of the source: %w", err)
 	}
+	if len(refs) > maxRefs {
+		return nil, fmt.Errorf("the source offers %d refs, and %d are the most", len(refs), maxRefs)
+	}
 	return refs, nil
 }
 
@@ -158,7 +162,7 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var last atomic.Pointer[ostree.PullProgress]
-	stall := newStallWatch(time.Now(), func() { cancel(errStalled) })
+	stall := newStallWatch(time.Now(), r.config.Timeout, func() { cancel(errStalled) })
 	err := r.leaveBehind(ctx, func() error {
 		return q.repo.Pull(ctx, ostree.PullOptions{
 			Remote:  remoteName,
@@ -168,12 +172,10 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 			Progress: func(p ostree.PullProgress) {
 				last.Store(&p)
 				stall.see(time.Now(), p)
-				if p.Content > 0 {
+				if flags&ostree.PullCommitOnly == 0 {
 					if err := q.checkSpace(); err != nil {
 						cancel(err)
 					}
-				}
-				if flags&ostree.PullCommitOnly == 0 {
 					r.sink.Progress(report.Progress{
 						Phase: "Receiving objects",
 						Done:  p.Fetched, Total: p.Requested, Bytes: int64(p.Bytes),
@@ -190,6 +192,9 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 	if err == nil {
 		err = context.Cause(ctx)
 	}
+	if err == nil && r.gateway != nil {
+		err = r.gateway.hostile()
+	}
 	return err
 }
 
@@ -197,11 +202,12 @@ func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Che
 type stallWatch struct {
 	since   time.Time
 	bytes   uint64
+	timeout time.Duration
 	stalled func()
 }
 
-func newStallWatch(now time.Time, stalled func()) *stallWatch {
-	return &stallWatch{since: now, stalled: stalled}
+func newStallWatch(now time.Time, timeout time.Duration, stalled func()) *stallWatch {
+	return &stallWatch{since: now, timeout: timeout, stalled: stalled}
 }
 
 func (s *stallWatch) see(now time.Time, p ostree.PullProgress) {
@@ -210,7 +216,7 @@ func (s *stallWatch) see(now time.Time, p ostree.PullProgress) {
 		s.since, s.bytes = now, p.Bytes
 		return
 	}
-	if now.Sub(s.since) > stallTime {
+	if now.Sub(s.since) > s.timeout {
 		s.stalled()
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"ostree-push/ostree"
 )
 
@@ -31,6 +33,7 @@ type gateway struct {
 
 	mu   sync.Mutex
 	last error // why the source could not be reached
+	bad  error // what it has sent that nobody sends by mistake
 }
 
 // maxRedirects is how often one request may be redirected.
@@ -44,8 +47,8 @@ const maxHeaders = 64 << 10
 const fetches = 8
 
 // openGateway starts a gateway to source, which goes on to the URLs that allowed
-// allows.
-func openGateway(source *url.URL, allowed func(*url.URL) bool) (*gateway, error) {
+// allows. Nothing is waited for longer than timeout.
+func openGateway(source *url.URL, allowed func(*url.URL) bool, timeout time.Duration) (*gateway, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -55,9 +58,9 @@ func openGateway(source *url.URL, allowed func(*url.URL) bool) (*gateway, error)
 	g.client = &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: stallTime}).DialContext,
-			TLSHandshakeTimeout:    stallTime,
-			ResponseHeaderTimeout:  stallTime,
+			DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
+			TLSHandshakeTimeout:    timeout,
+			ResponseHeaderTimeout:  timeout,
 			MaxResponseHeaderBytes: maxHeaders,
 			MaxIdleConnsPerHost:    fetches,
 			// Objects are compressed already, and what the source says is
@@ -108,6 +111,10 @@ func (g *gateway) serve(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
+	if g.hostile() != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
 	if err := g.fetch(req.Context(), w, path); err != nil {
 		// Part of the response may have been sent already: ending the
 		// connection is what tells libostree.
@@ -136,8 +143,46 @@ func (g *gateway) fetch(ctx context.Context, w http.ResponseWriter, path string)
 		w.Header().Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	_, err = io.Copy(w, resp.Body)
+	return g.copy(w, resp, path)
+}
+
+// copy hands on the body of a response, as long as it is within bounds.
+func (g *gateway) copy(w io.Writer, resp *http.Response, path string) error {
+	body := io.Reader(resp.Body)
+	if limit := maxSize(path); limit >= 0 {
+		body = &boundedReader{body, limit, fmt.Errorf("the source sends a %s of more than %s", path, humanize.IBytes(uint64(limit)))}
+	}
+	if strings.HasSuffix(path, ".filez") && !harmless(resp.ContentLength) {
+		check := newInflateCheck()
+		body = io.TeeReader(body, check)
+		_, err := io.Copy(w, body)
+		if err2 := check.close(); err2 != nil {
+			return g.accuse(fmt.Errorf("%s: %w", path, err2))
+		}
+		return err
+	}
+	_, err := io.Copy(w, body)
+	if tooLarge := (*boundError)(nil); errors.As(err, &tooLarge) {
+		return g.accuse(tooLarge.err)
+	}
 	return err
+}
+
+// accuse ends all dealings with the source.
+func (g *gateway) accuse(err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.bad == nil {
+		g.bad = err
+	}
+	return err
+}
+
+// hostile returns what the source has sent that nobody sends by mistake.
+func (g *gateway) hostile() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bad
 }
 
 // fail keeps why path could not be fetched, for explain.
@@ -156,6 +201,9 @@ func (g *gateway) explain(err error) error {
 	var e *ostree.Error
 	if !errors.As(err, &e) {
 		return err
+	}
+	if bad := g.hostile(); bad != nil {
+		return bad
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

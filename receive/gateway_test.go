@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"ostree-push/ostree"
 )
@@ -35,7 +36,7 @@ func through(t *testing.T, source *url.URL, allowed ...*url.URL) *gateway {
 			}
 		}
 		return u.Host == source.Host
-	})
+	}, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func BenchmarkGateway(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g, err := openGateway(source, func(*url.URL) bool { return true })
+	g, err := openGateway(source, func(*url.URL) bool { return true }, time.Minute)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -59,13 +59,21 @@ func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q 
 	}
 	r.sink.Log(report.Debug, "Checking and importing the objects")
 	source := url.URL{Scheme: "file", Path: q.dir}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	err := tx.Pull(ctx, ostree.PullOptions{
 		Remote:  source.String(),
 		Commits: sums,
 		Flags:   ostree.PullUntrusted,
+		// Objects that are not linked may become larger than they say.
+		Progress: func(ostree.PullProgress) {
+			if err := q.checkSpace(); err != nil {
+				cancel(err)
+			}
+		},
 	})
 	if err != nil {
-		return fmt.Errorf("import the objects: %w", err)
+		return fmt.Errorf("import the objects: %w", withCause(ctx, err))
 	}
 	return nil
 }

@@ -116,10 +116,11 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 	if repo == "" {
 		return policy.WriteTOML(stdout)
 	}
-	_, c, err := limits.find(policy, repo)
+	at, c, err := limits.find(policy, repo)
 	if err != nil {
 		return err
 	}
+	defer at.close()
 	// What is wrong with the keys is worth knowing, but no reason not to print
 	// the rest.
 	keysErr := c.FindKeys()
@@ -133,14 +134,14 @@ func run(ctx context.Context, limits Limits, cl commandLine, name string, stdout
 	if err != nil {
 		return err
 	}
-	path, c, err := limits.find(policy, cl.Repo)
+	at, c, err := limits.find(policy, cl.Repo)
 	if err != nil {
 		return err
 	}
+	defer at.close()
 	warnings := append(policy.Warnings(), cl.override(c)...)
 	opts := options{
-		repo:   cl.Repo,
-		path:   path,
+		repo:   at,
 		url:    cl.URL,
 		refs:   cl.Refs,
 		config: c,

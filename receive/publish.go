@@ -63,7 +63,11 @@ func (r *receiver) updateFlatpak(ctx context.Context) error {
 	if r.config.GPGHomedir != "" {
 		args = append(args, "--gpg-homedir="+r.config.GPGHomedir)
 	}
-	return r.command(ctx, nil, "flatpak", append(args, r.target.Path())...)
+	path, err := r.repo.forOthers()
+	if err != nil {
+		return err
+	}
+	return r.command(ctx, nil, "flatpak", append(args, path)...)
 }
 
 // runHook runs the update hook, with what has been received in its environment.
@@ -72,10 +76,14 @@ func (r *receiver) runHook(ctx context.Context, vs *verdicts) error {
 	for _, v := range vs.accepted() {
 		refs = append(refs, string(v.ref))
 	}
+	path, err := r.repo.forOthers()
+	if err != nil {
+		return err
+	}
 	hook := r.config.UpdateHook
 	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
 	return r.command(ctx, []string{
-		"OSTREE_RECEIVE_REPO=" + r.target.Path(),
+		"OSTREE_RECEIVE_REPO=" + path,
 		"OSTREE_RECEIVE_REFS=" + strings.Join(refs, " "),
 	}, hook[0], hook[1:]...)
 }

@@ -17,8 +17,7 @@ import (
 
 // options says what to receive, and how.
 type options struct {
-	repo   string // as the pusher calls it
-	path   string // where it is
+	repo   *location
 	url    string
 	refs   []string // none: all
 	config *config.Config
@@ -62,7 +61,7 @@ func (r *receiver) run(ctx context.Context) error {
 	if err := r.loadKeys(); err != nil {
 		return err
 	}
-	target, err := openTarget(r.repo, r.path)
+	target, err := openTarget(r.repo)
 	if err != nil {
 		return err
 	}
@@ -130,10 +129,11 @@ func (r *receiver) run(ctx context.Context) error {
 	return r.publish(context.WithoutCancel(ctx), verdicts)
 }
 
-// openTarget opens the repository to receive into, which the pusher calls name,
-// by its absolute path, since its quarantine refers to it by that.
-func openTarget(name, path string) (*ostree.Repo, error) {
-	target, err := ostree.Open(path)
+// openTarget opens the repository to receive into, by an absolute path, since its
+// quarantine refers to it by that.
+func openTarget(at *location) (*ostree.Repo, error) {
+	name := printable(at.name)
+	target, err := ostree.Open(at.access())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("repo %s not found", name)
 	}
@@ -171,7 +171,7 @@ func choose(source ostree.Refs, names []string) (ostree.Refs, error) {
 		}
 		sum, ok := source[ref]
 		if !ok {
-			return nil, fmt.Errorf("Could not find ref %s in summary file", name)
+			return nil, fmt.Errorf("Could not find ref %s in summary file", printable(name))
 		}
 		chosen[ref] = sum
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"ostree-push/report"
 )
@@ -32,7 +33,9 @@ type Config struct {
 	Update             bool
 	UpdateHook         []string // split into words; nil: none
 	LogLevel           report.Level
-	LogLevelSet        bool // a file says so
+	LogLevelSet        bool          // a file says so
+	AuditLog           string        // AuditSyslog or a file; "": none
+	Timeout            time.Duration // of a source that does not send
 	Force              bool
 	DryRun             bool
 	AllowForce         bool
@@ -298,7 +301,7 @@ func (p place) String() string {
 	return fmt.Sprintf("%s:%d", p.file, p.line)
 }
 
-// value is a string, a bool, a []string, or nil for none.
+// value is a string, a bool, a []string, an int64, or nil for none.
 type value struct {
 	v  any
 	at place

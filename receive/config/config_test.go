@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -61,7 +62,7 @@ func with(set map[string]any) map[string]any {
 		"Root": "", "GPGSign": []string{}, "GPGHomedir": "", "GPGVerify": false, "GPGTrustedKeys": "",
 		"SignType": "ed25519", "SignKeyfiles": []string{}, "SignVerify": false, "SignTrustedKeyfile": "",
 		"Update": true, "UpdateHook": []string(nil), "LogLevel": report.Info, "LogLevelSet": false,
-		"Force": false, "DryRun": false, "AllowForce": true,
+		"Force": false, "DryRun": false, "AllowForce": true, "AuditLog": "", "Timeout": 2 * time.Minute,
 	}
 	for name, v := range set {
 		fields[name] = v
@@ -86,6 +87,8 @@ var each = []struct {
 	{"update", `false`, `no`, map[string]any{"Update": false}},
 	{"update_hook", `"a 'b c'"`, `a 'b c'`, map[string]any{"UpdateHook": []string{"a", "b c"}}},
 	{"log_level", `"ERROR"`, `ERROR`, map[string]any{"LogLevel": report.Error, "LogLevelSet": true}},
+	{"audit_log", `"/var/log/receive"`, `/var/log/receive`, map[string]any{"AuditLog": "/var/log/receive"}},
+	{"timeout", `30`, `30`, map[string]any{"Timeout": 30 * time.Second}},
 	{"force", `true`, `TRUE`, map[string]any{"Force": true}},
 	{"dry_run", `true`, `true`, map[string]any{"DryRun": true}},
 	{"allow_force", `false`, `off`, map[string]any{"AllowForce": false}},
@@ -327,6 +330,13 @@ func TestErrors(t *testing.T) {
 		{".toml", `allowed_urls = ["http://user@host"]`, `is not of the form`},
 		{".toml", `allowed_urls = ["http://a/["]`, `the pattern of the path is invalid`},
 
+		{".toml", `timeout = 0`, "FILE:1: timeout: must be from 1 to 86400 seconds, not 0"},
+		{".toml", `timeout = 86401`, "FILE:1: timeout: must be from 1 to 86400 seconds, not 86401"},
+		{".toml", `timeout = 1.5`, "FILE:1: timeout: must be a whole number"},
+		{".conf", `timeout: 1.5`, "FILE:1: timeout: must be a whole number"},
+		{".conf", `timeout: "3"`, "FILE:1: timeout: must be a whole number, not a string"},
+		{".toml", `audit_log = "log"`, `FILE:1: audit_log: must be "syslog" or an absolute path, not "log"`},
+
 		{".conf", "- a", "Config file FILE is not a YAML mapping"},
 		{".conf", "text", "Config file FILE is not a YAML mapping"},
 		{".conf", "3", "Config file FILE is not a YAML mapping"},
@@ -451,7 +461,7 @@ func TestNothingSet(t *testing.T) {
 			}
 		}
 	}
-	nulls := "---\nroot:\ngpg_homedir: ~\ngpg_trustedkeys: null\nsign_trustedkeyfile:\nupdate_hook:\n"
+	nulls := "---\nroot:\naudit_log: ~\ngpg_homedir: ~\ngpg_trustedkeys: null\nsign_trustedkeyfile:\nupdate_hook:\n"
 	if diff := cmp.Diff(with(nil), exported(mustLoad(t, ".conf", nulls).Global())); diff != "" {
 		t.Error(diff)
 	}

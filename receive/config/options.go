@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kballard/go-shellquote"
 
@@ -21,10 +23,11 @@ const (
 	text kind = iota
 	flag
 	list
+	number
 )
 
 func (k kind) String() string {
-	return [...]string{"a string", "true or false", "a list of strings"}[k]
+	return [...]string{"a string", "true or false", "a list of strings", "a whole number"}[k]
 }
 
 // option is one of the configuration. To add one, add it to options, to Config
@@ -52,6 +55,8 @@ func options() []option {
 		{name: "update", kind: flag, fallback: true, set: setFlag(func(c *Config) *bool { return &c.Update })},
 		{name: "update_hook", kind: text, set: setHook},
 		{name: "log_level", kind: text, fallback: "INFO", set: setLogLevel},
+		{name: "audit_log", kind: text, set: setAuditLog},
+		{name: "timeout", kind: number, fallback: int64(120), set: setTimeout},
 		{name: "force", kind: flag, fallback: false, set: setFlag(func(c *Config) *bool { return &c.Force })},
 		{name: "dry_run", kind: flag, fallback: false, set: setFlag(func(c *Config) *bool { return &c.DryRun })},
 		{name: "allow_force", kind: flag, fallback: true, set: setFlag(func(c *Config) *bool { return &c.AllowForce })},
@@ -80,6 +85,8 @@ func (o option) check(v any) error {
 		_, ok = v.(bool)
 	case list:
 		_, ok = v.([]string)
+	case number:
+		_, ok = v.(int64)
 	}
 	if v == nil && o.fallback == nil {
 		return nil
@@ -156,6 +163,37 @@ func setLogLevel(c *Config, v any) error {
 		return fmt.Errorf("must be DEBUG, INFO, WARNING or ERROR, not %s", bounded(v.(string)))
 	}
 	c.LogLevel = level
+	return nil
+}
+
+// AuditSyslog is the audit_log that is no file.
+const AuditSyslog = "syslog"
+
+func setAuditLog(c *Config, v any) error {
+	if v == nil {
+		return nil
+	}
+	s := v.(string)
+	if err := checkText(s); err != nil {
+		return err
+	}
+	// A file that is somewhere else for each way of logging in is no log.
+	if s != AuditSyslog && !filepath.IsAbs(s) {
+		return fmt.Errorf("must be %q or an absolute path, not %s", AuditSyslog, bounded(s))
+	}
+	c.AuditLog = s
+	return nil
+}
+
+// maxTimeout is a day, in seconds.
+const maxTimeout = 24 * 60 * 60
+
+func setTimeout(c *Config, v any) error {
+	seconds := v.(int64)
+	if seconds < 1 || seconds > maxTimeout {
+		return fmt.Errorf("must be from 1 to %d seconds, not %d", maxTimeout, seconds)
+	}
+	c.Timeout = time.Duration(seconds) * time.Second
 	return nil
 }
 

@@ -268,6 +268,12 @@ func yamlValue(n *yaml.Node, k kind) (any, error) {
 		return nil, nil
 	case found == yamlString && k == text:
 		return n.Value, nil
+	case found == yamlInt && k == number:
+		n, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("must be %s", k)
+		}
+		return n, nil
 	case found == yamlBool && k == flag:
 		return yamlTrue.MatchString(n.Value), nil
 	case k == text && n.Kind == yaml.ScalarNode:
