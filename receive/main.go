@@ -18,6 +18,7 @@ import (
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
+	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/report"
 )
@@ -130,37 +131,33 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
 func run(ctx context.Context, limits Limits, cl commandLine, name string, stdout, stderr *os.File) error {
-	policy, err := limits.load()
-	if err != nil {
-		return err
-	}
-	at, c, err := limits.find(policy, cl.Repo)
-	if err != nil {
-		return err
-	}
-	defer at.close()
-	warnings := append(policy.Warnings(), cl.override(c)...)
-	opts := options{
-		repo:   at,
-		url:    cl.URL,
-		refs:   cl.Refs,
-		config: c,
-		// What the programs that update the metadata print is not for the
-		// pusher to parse.
-		output: stderr,
-	}
-	if readsEvents(cl.URL) {
-		_, err := receive(ctx, opts, withWarnings(report.NewEvents(stdout, cl.eventLevel(c)), warnings))
-		return err
-	}
-	text := report.NewText(stderr, name, cl.textLevel(c))
-	start := time.Now()
-	totals, err := receive(ctx, opts, withWarnings(text, warnings))
-	totals.Seconds = time.Since(start).Seconds()
-	if refs := text.Refs(); len(refs) > 0 {
-		text.Finish(report.Result{Destination: cl.Repo, DryRun: c.DryRun, Refs: refs, Totals: totals})
-	}
-	return err
+	entry := audit.NewEntry()
+	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
+	return limits.within(entry, func(at *location, c *config.Config, warnings []string) (report.Totals, error) {
+		warnings = append(warnings, cl.override(c)...)
+		entry.DryRun = c.DryRun
+		opts := options{
+			repo:   at,
+			url:    cl.URL,
+			refs:   cl.Refs,
+			config: c,
+			// What the programs that update the metadata print is not for the
+			// pusher to parse.
+			output: stderr,
+		}
+		if readsEvents(cl.URL) {
+			events := report.NewEvents(stdout, cl.eventLevel(c))
+			return receive(ctx, opts, withWarnings(&recorder{Sink: events, entry: entry}, warnings))
+		}
+		text := report.NewText(stderr, name, cl.textLevel(c))
+		start := time.Now()
+		totals, err := receive(ctx, opts, withWarnings(&recorder{Sink: text, entry: entry}, warnings))
+		totals.Seconds = time.Since(start).Seconds()
+		if refs := text.Refs(); len(refs) > 0 {
+			text.Finish(report.Result{Destination: cl.Repo, DryRun: c.DryRun, Refs: refs, Totals: totals})
+		}
+		return totals, err
+	})
 }
 
 func withWarnings(sink report.Sink, warnings []string) report.Sink {
@@ -208,6 +205,18 @@ func (cl commandLine) eventLevel(c *config.Config) report.Level {
 // EventsPrefix begins the first segment of the path of a URL that is served by
 // a pusher which reads a receiver's events from its standard output.
 const EventsPrefix = "push-"
+
+// transport names the way that objects travel from a source.
+func transport(source string) string {
+	if readsEvents(source) {
+		return "tunnel"
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme
+}
 
 func readsEvents(source string) bool {
 	u, err := url.Parse(source)

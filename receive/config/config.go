@@ -12,8 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
+	"unicode"
 
 	"ostree-push/report"
 )
@@ -34,7 +37,7 @@ type Config struct {
 	UpdateHook         []string // split into words; nil: none
 	LogLevel           report.Level
 	LogLevelSet        bool          // a file says so
-	AuditLog           string        // AuditSyslog or a file; "": none
+	AuditLog           string        // "syslog" or a file; "": none
 	Timeout            time.Duration // of a source that does not send
 	Force              bool
 	DryRun             bool
@@ -100,9 +103,9 @@ func Load(s Sources) (*Policy, error) {
 	merged := settings{}
 	for _, file := range s.files() {
 		content, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
+		if missing(err) {
 			if file == s.Only {
-				p.warnings = append(p.warnings, fmt.Sprintf("OSTREE_RECEIVE_CONF is %s, which does not exist", file))
+				p.warnings = append(p.warnings, fmt.Sprintf("OSTREE_RECEIVE_CONF is %s, which does not exist", oneLine(file)))
 			}
 			continue
 		}
@@ -126,6 +129,11 @@ func Load(s Sources) (*Policy, error) {
 	var err error
 	p.global, err = newConfig(merged, s.Dirs)
 	return p, err
+}
+
+// missing reports whether err says that there is no such file.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // Warnings are what is to be said about the files, a line each.
@@ -157,6 +165,7 @@ func (p *Policy) For(repo string) (*Config, error) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(p.Root(), path)
 		}
+		// What the account may not look at, it cannot receive into either.
 		other, err := os.Stat(path)
 		if err != nil || !os.SameFile(info, other) {
 			continue
@@ -242,7 +251,7 @@ func checkKey(what, path string, dir bool) error {
 	}
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case missing(err):
 		return fmt.Errorf("%s %q does not exist", what, path)
 	case err != nil:
 		return fmt.Errorf("%s: %w", what, err)
@@ -263,7 +272,7 @@ func (c *Config) findKey(option string, file *string, name string) error {
 	for _, dir := range c.dirs {
 		path := filepath.Join(dir, name)
 		_, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		if missing(err) {
 			continue
 		}
 		if err != nil {
@@ -296,9 +305,17 @@ func (p place) String() string {
 	case p.file == "":
 		return "default"
 	case p.line == 0:
-		return p.file
+		return oneLine(p.file)
 	}
-	return fmt.Sprintf("%s:%d", p.file, p.line)
+	return fmt.Sprintf("%s:%d", oneLine(p.file), p.line)
+}
+
+// oneLine returns the name of a file as it is, if that is one line.
+func oneLine(s string) string {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // value is a string, a bool, a []string, an int64, or nil for none.
@@ -334,6 +351,13 @@ type document struct {
 // optionError is what is wrong with a value.
 func optionError(at place, name string, err error) error {
 	return fmt.Errorf("%s: %s: %w", at, name, err)
+}
+
+// printable returns s, and not all of it if it is long, with everything escaped
+// that could do something to a terminal, or end a line.
+func printable(s string) string {
+	q := bounded(s)
+	return q[1 : len(q)-1]
 }
 
 // bounded returns s quoted, and not all of it if it is long.

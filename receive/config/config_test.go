@@ -314,7 +314,21 @@ func TestErrors(t *testing.T) {
 		{".toml", "[repos.\"\"]\nforce = true", `repos."": must not be empty`},
 		{".toml", "force = true\nforce = false", "FILE:2: Key 'force' has already been defined."},
 		{".toml", "force = tru", "FILE:1: "},
-		{".toml", "root = \"\xff\"", "FILE:1: invalid UTF-8"},
+		{".toml", "root = \"\xff\"", "FILE: is not UTF-8"},
+		{".conf", "\xff\xfea\x00", "FILE: is not UTF-8"},
+		{".conf", "gpg_verify: !!bool enabled", "FILE:1: gpg_verify: must be true or false"},
+		{".conf", "gpg_verify: !!bool y", "FILE:1: gpg_verify: must be true or false"},
+		{".conf", "gpg_sign: !foo [a]", "FILE:1: gpg_sign: must be a list of strings, not something else"},
+		{".conf", "root: !!null /srv", "FILE:1: root: must be a string"},
+		{".conf", "!foo {}", "Config file FILE is not a YAML mapping"},
+		{".toml", "\"a\\nb\" = 1", `FILE:1: a\nb: unknown option`},
+		{".toml", `refs = ["a\u0000"]`, "has a NUL in it"},
+		{".toml", `allowed_urls = ["http://a:99999"]`, "the port is no number"},
+		{".toml", `allowed_urls = ["http://a:0"]`, "is not of the form"},
+		{".toml", `allowed_urls = ["http://[:::]"]`, "the host is no IPv6 address"},
+		{".toml", `allowed_urls = ["http://a b"]`, "is not of the form"},
+		{".toml", `allowed_urls = ["http://a/../b"]`, "the pattern of the path is invalid"},
+		{".toml", `force = "false"`, "FILE:1: force: must be true or false"},
 		{".toml", `root = ""`, "FILE:1: root: must not be empty"},
 		{".toml", `root = "a\u0000"`, "FILE:1: root: has a NUL in it"},
 		{".toml", `sign_keyfiles = [""]`, `FILE:1: sign_keyfiles: "": must not be empty`},
@@ -542,7 +556,7 @@ func TestPrint(t *testing.T) {
 	for _, o := range each {
 		fmt.Fprintf(&yaml, "%s: %s\n", o.name, o.yaml)
 	}
-	fmt.Fprintf(&yaml, "repos:\n  %s:\n    force: no\n    gpg_homedir: \"a \\\" b\\n\"\n", repo)
+	fmt.Fprintf(&yaml, "repos:\n  %s:\n    force: no\n    update_hook:\n    gpg_homedir: \"a \\\" b\\n\"\n", repo)
 	p := mustLoad(t, ".conf", yaml.String())
 	var all bytes.Buffer
 	if err := p.WriteTOML(&all); err != nil {

@@ -166,8 +166,8 @@ func setLogLevel(c *Config, v any) error {
 	return nil
 }
 
-// AuditSyslog is the audit_log that is no file.
-const AuditSyslog = "syslog"
+// auditSyslog is the audit_log that is no file.
+const auditSyslog = "syslog"
 
 func setAuditLog(c *Config, v any) error {
 	if v == nil {
@@ -178,8 +178,8 @@ func setAuditLog(c *Config, v any) error {
 		return err
 	}
 	// A file that is somewhere else for each way of logging in is no log.
-	if s != AuditSyslog && !filepath.IsAbs(s) {
-		return fmt.Errorf("must be %q or an absolute path, not %s", AuditSyslog, bounded(s))
+	if s != auditSyslog && !filepath.IsAbs(s) {
+		return fmt.Errorf("must be %q or an absolute path, not %s", auditSyslog, bounded(s))
 	}
 	c.AuditLog = s
 	return nil
@@ -199,6 +199,9 @@ func setTimeout(c *Config, v any) error {
 
 func setRefs(c *Config, v any) error {
 	for _, s := range v.([]string) {
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("%s: has a NUL in it", bounded(s))
+		}
 		if err := checkRefPattern(s); err != nil {
 			return fmt.Errorf("%s %w", bounded(s), err)
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -28,7 +29,7 @@ type urlPattern struct {
 
 // urlPatternParts leaves the parts of a pattern apart; net/url would not have a
 // * for a port.
-var urlPatternParts = regexp.MustCompile(`\A([a-z]+)://(\[[0-9A-Fa-f:.]+\]|[^/\[\]:@?#]*)(?::(\*|[0-9]+))?(/.*)?\z`)
+var urlPatternParts = regexp.MustCompile(`\A([a-z]+)://(\[[0-9A-Fa-f:.]+\]|[-.*_0-9A-Za-z]*)(?::(\*|[1-9][0-9]{0,4}))?(/[^\x00-\x20\x7f]*)?\z`)
 
 func parseURLPattern(s string) (urlPattern, error) {
 	parts := urlPatternParts.FindStringSubmatch(s)
@@ -44,14 +45,22 @@ func parseURLPattern(s string) (urlPattern, error) {
 		return urlPattern{}, errors.New("a file URL has no host: write file:///PATH")
 	case p.scheme != "file" && host == "":
 		return urlPattern{}, errors.New("the host is missing")
-	case !doublestar.ValidatePattern(p.path):
+	case strings.HasPrefix(parts[2], "[") && (net.ParseIP(host) == nil || !strings.Contains(host, ":")):
+		return urlPattern{}, errors.New("the host is no IPv6 address")
+	case p.path != "" && (!doublestar.ValidatePattern(p.path) || path.Clean(p.path) != strings.TrimSuffix(p.path, "/") && p.path != "/"):
 		return urlPattern{}, errors.New("the pattern of the path is invalid")
+	}
+	if n, _ := strconv.Atoi(p.port); n > 65535 {
+		return urlPattern{}, errors.New("the port is no number from 1 to 65535")
+	}
+	if len(p.path) > 1 {
+		p.path = strings.TrimSuffix(p.path, "/")
 	}
 	if p.port == "" {
 		p.port = defaultPorts[p.scheme]
 	}
 	// A * is a part of the name between two dots.
-	host = strings.ReplaceAll(regexp.QuoteMeta(host), `\*`, `[^.]*`)
+	host = strings.ReplaceAll(regexp.QuoteMeta(host), `\*`, `[^.:]+`)
 	p.host = regexp.MustCompile(`\A` + host + `\z`)
 	return p, nil
 }

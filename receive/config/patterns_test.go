@@ -93,7 +93,10 @@ func TestCheckURL(t *testing.T) {
 		{some, "https://builds.example.org:8443/repo/a", "is not allowed here"},
 		{some, "https://builds.example.org/repository", "is not allowed here"},
 		{some, "https://a.b.example.org/repo", "is not allowed here"},
-		{some, "https://.example.org/repo", ""}, // no such host
+		{some, "https://.example.org/repo", "is not allowed here"},
+		{`["https://*"]`, "https://[::1]/", "is not allowed here"},
+		{`["https://*"]`, "https://example/", ""},
+		{`["http://h/a/"]`, "http://h/a/", ""},
 		{some, "https://builds.example.org.evil/repo", "is not allowed here"},
 		{some, "http://builds.example.org/repo", "is not allowed here"},
 		{some, "http://[2001:db8::1]:8080/a/b", ""},

@@ -47,7 +47,9 @@ func writeOptions(w io.Writer, values settings, all bool) error {
 			v.v = o.fallback
 		}
 		var err error
-		if v.v == nil {
+		if v.v == nil && ok {
+			_, err = fmt.Fprintf(w, "%s = false # %s\n", o.name, v.at)
+		} else if v.v == nil {
 			_, err = fmt.Fprintf(w, "# %s is not set # %s\n", o.name, v.at)
 		} else {
 			var text bytes.Buffer

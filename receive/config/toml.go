@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 )
@@ -12,6 +13,9 @@ import (
 // readTOML reads the TOML file, of which content is the content.
 // https://toml.io/en/v1.0.0
 func readTOML(file string, content []byte) (*document, error) {
+	if !utf8.Valid(content) {
+		return nil, fmt.Errorf("%s: is not UTF-8", file)
+	}
 	var top map[string]toml.Primitive
 	md, err := toml.Decode(string(content), &top)
 	if err != nil {
@@ -64,9 +68,13 @@ func (r tomlReader) options(table map[string]toml.Primitive, prefix string) (set
 		v, at := r.value(table[name])
 		o, ok := find(name, prefix != "")
 		if !ok {
-			return nil, optionError(at, prefix+name, errors.New("unknown option"))
+			return nil, optionError(at, prefix+printable(name), errors.New("unknown option"))
 		}
 		v = tomlStrings(v)
+		// TOML has no null.
+		if v == false && o.fallback == nil {
+			v = nil
+		}
 		if err := o.check(v); err != nil {
 			return nil, optionError(at, prefix+name, err)
 		}

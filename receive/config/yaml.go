@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -15,6 +16,9 @@ import (
 // safe_load does: YAML 1.1, where yes is true (https://yaml.org/type/).
 func readYAML(file string, content []byte) (*document, error) {
 	r := &yamlReader{file: file, doc: &document{options: settings{}}}
+	if !utf8.Valid(content) {
+		return nil, fmt.Errorf("%s: is not UTF-8", file)
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var top yaml.Node
 	err := decoder.Decode(&top)
@@ -37,7 +41,7 @@ func readYAML(file string, content []byte) (*document, error) {
 	if kindOf(root) == yamlNull {
 		return r.doc, nil
 	}
-	if root.Kind != yaml.MappingNode {
+	if kindOf(root) != yamlMapping {
 		return nil, fmt.Errorf("Config file %s is not a YAML mapping", file)
 	}
 	pairs, err := r.pairs(root)
@@ -76,7 +80,7 @@ func (p pair) name() string { return p.key.Value }
 
 // Bounds of what mappings may be merged, with aliases, into one.
 const (
-	maxDeep  = 10
+	maxDeep  = 100
 	maxPairs = 10000
 )
 
@@ -88,9 +92,6 @@ func (r *yamlReader) pairs(mapping *yaml.Node) ([]pair, error) {
 }
 
 func (r *yamlReader) pairsWithin(mapping *yaml.Node, deep int, left *int) ([]pair, error) {
-	if *left -= len(mapping.Content) + 1; deep == 0 || *left < 0 {
-		return nil, fmt.Errorf("%s: too many mappings are merged", r.at(mapping))
-	}
 	var own, merged []pair
 	index := map[string]int{}
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
@@ -132,8 +133,11 @@ func (r *yamlReader) merged(n *yaml.Node, deep int, left *int) ([]pair, error) {
 	var all []pair
 	for _, m := range mappings {
 		m = resolve(m)
-		if m.Kind != yaml.MappingNode {
+		if kindOf(m) != yamlMapping {
 			return nil, fmt.Errorf("%s: << merges what is no mapping", r.at(m))
+		}
+		if *left -= len(m.Content) + 1; deep == 0 || *left < 0 {
+			return nil, fmt.Errorf("%s: too many mappings are merged", r.at(m))
 		}
 		more, err := r.pairsWithin(m, deep-1, left)
 		if err != nil {
@@ -165,7 +169,7 @@ func (r *yamlReader) read(pairs []pair) error {
 			return err
 		}
 		if !known {
-			r.warn("Unrecognized option %s in config file %s", p.name(), r.file)
+			r.warn("Unrecognized option %s in config file %s", printable(p.name()), r.file)
 		}
 	}
 	return nil
@@ -195,7 +199,7 @@ func (r *yamlReader) option(into settings, p pair, prefix string) (known bool, e
 
 func (r *yamlReader) repos(n *yaml.Node) error {
 	r.doc.hasRepos = true
-	if n.Kind != yaml.MappingNode {
+	if kindOf(n) != yamlMapping {
 		return optionError(r.at(n), reposOption, errors.New("must be a mapping of repositories"))
 	}
 	pairs, err := r.pairs(n)
@@ -227,7 +231,7 @@ func (r *yamlReader) repo(n *yaml.Node, entry *repoSettings, prefix string) erro
 	if kindOf(n) == yamlNull {
 		return nil
 	}
-	if n.Kind != yaml.MappingNode {
+	if kindOf(n) != yamlMapping {
 		return optionError(r.at(n), prefix[:len(prefix)-1], errors.New("must be a mapping of options"))
 	}
 	pairs, err := r.pairs(n)
@@ -240,7 +244,7 @@ func (r *yamlReader) repo(n *yaml.Node, entry *repoSettings, prefix string) erro
 			return err
 		}
 		if !known {
-			r.warn("Unrecognized option %s of repos %s in config file %s", p.name(), entry.path, r.file)
+			r.warn("Unrecognized option %s of repos %s in config file %s", printable(p.name()), printable(entry.path), r.file)
 		}
 	}
 	return nil
@@ -248,7 +252,7 @@ func (r *yamlReader) repo(n *yaml.Node, entry *repoSettings, prefix string) erro
 
 // yamlValue returns the value of a node for an option of that kind.
 func yamlValue(n *yaml.Node, k kind) (any, error) {
-	if n.Kind == yaml.SequenceNode && k == list {
+	if kindOf(n) == yamlList && k == list {
 		all := []string{}
 		for _, element := range n.Content {
 			v, err := yamlValue(resolve(element), text)
@@ -274,8 +278,10 @@ func yamlValue(n *yaml.Node, k kind) (any, error) {
 			return nil, fmt.Errorf("must be %s", k)
 		}
 		return n, nil
-	case found == yamlBool && k == flag:
-		return yamlTrue.MatchString(n.Value), nil
+	case found == yamlBool && k == flag && yamlTrue.MatchString(n.Value):
+		return true, nil
+	case found == yamlBool && k == flag && yamlFalse.MatchString(n.Value):
+		return false, nil
 	case k == text && n.Kind == yaml.ScalarNode:
 		return nil, fmt.Errorf("must be %s, and %s is %s: put it in quotes", k, bounded(n.Value), found)
 	default:
@@ -301,13 +307,14 @@ const (
 // resolvers of PyYAML, for which 1e5 is a string).
 var (
 	yamlTrue   = regexp.MustCompile(`\A(?:yes|Yes|YES|true|True|TRUE|on|On|ON)\z`)
+	yamlFalse  = regexp.MustCompile(`\A(?:no|No|NO|false|False|FALSE|off|Off|OFF)\z`)
 	yamlPlains = []struct {
 		pattern *regexp.Regexp
 		kind    yamlKind
 	}{
 		{regexp.MustCompile(`\A(?:~|null|Null|NULL|)\z`), yamlNull},
 		{yamlTrue, yamlBool},
-		{regexp.MustCompile(`\A(?:no|No|NO|false|False|FALSE|off|Off|OFF)\z`), yamlBool},
+		{yamlFalse, yamlBool},
 		{regexp.MustCompile(`\A(?:[-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)\z`), yamlInt},
 		{regexp.MustCompile(`\A(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\z`), yamlInt},
 		{regexp.MustCompile(`\A[0-9]{4}-[0-9]{2}-[0-9]{2}\z`), yamlTimestamp},
@@ -315,8 +322,8 @@ var (
 		{regexp.MustCompile(`\A(?:<<|=)\z`), yamlOther},
 	}
 	yamlTags = map[string]yamlKind{
-		"!!null": yamlNull, "!!bool": yamlBool, "!!int": yamlInt, "!!float": yamlInt,
-		"!!timestamp": yamlTimestamp, "!!str": yamlString,
+		"!!bool": yamlBool, "!!int": yamlInt, "!!float": yamlInt, "!!timestamp": yamlTimestamp, "!!str": yamlString,
+		"!!seq": yamlList, "!!map": yamlMapping,
 	}
 )
 
@@ -324,16 +331,16 @@ func kindOf(n *yaml.Node) yamlKind {
 	switch {
 	case n.Kind == 0:
 		return yamlNull
+	case n.Style&yaml.TaggedStyle != 0:
+		if k, ok := yamlTags[n.ShortTag()]; ok {
+			return k
+		}
+		return yamlOther
 	case n.Kind == yaml.SequenceNode:
 		return yamlList
 	case n.Kind == yaml.MappingNode:
 		return yamlMapping
 	case n.Kind != yaml.ScalarNode:
-		return yamlOther
-	case n.Style&yaml.TaggedStyle != 0:
-		if k, ok := yamlTags[n.ShortTag()]; ok {
-			return k
-		}
 		return yamlOther
 	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0:
 		return yamlString

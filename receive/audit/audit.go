@@ -1,0 +1,258 @@
+// Package audit keeps an account of what was received: one line of JSON for each
+// receive, whatever came of it.
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/syslog"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// Syslog is the name of the log that is no file.
+const Syslog = "syslog"
+
+// Entry is one line.
+type Entry struct {
+	Time       time.Time `json:"time"` // when it began, UTC
+	Account    string    `json:"account"`
+	Connection string    `json:"connection,omitempty"` // SSH_CONNECTION: client, port, server, port
+	Key        string    `json:"key,omitempty"`        // fingerprint, if sshd exposes it
+	Repository string    `json:"repository"`           // as the pusher calls it
+	Path       string    `json:"path,omitempty"`       // where that is
+	Transport  string    `json:"transport"`            // tunnel, http, https, file or protocol-0
+	Asked      []string  `json:"asked,omitempty"`      // the refs that were named
+	DryRun     bool      `json:"dry_run,omitempty"`
+	Refs       []Ref     `json:"refs"`
+	Omitted    int       `json:"omitted,omitempty"` // so many refs more than the log takes
+	Verdict    Verdict   `json:"verdict"`
+	Error      string    `json:"error,omitempty"`
+	Bytes      int64     `json:"bytes"`
+	Seconds    float64   `json:"seconds"`
+}
+
+// Ref is what became of a ref.
+type Ref struct {
+	Ref      string `json:"ref"`
+	Old      string `json:"old,omitempty"`
+	New      string `json:"new,omitempty"`
+	Received string `json:"received,omitempty"`
+	Verdict  string `json:"verdict"`
+}
+
+// Verdict is what became of the whole.
+type Verdict string
+
+const (
+	Accepted  Verdict = "accepted"  // refs have moved, even if there is an error
+	Unchanged Verdict = "unchanged" // there was nothing to do, or it was a dry run
+	Refused   Verdict = "refused"   // nothing has moved, and the error says why
+)
+
+// NewEntry returns an entry that begins now, of whoever called the program.
+func NewEntry() *Entry {
+	e := &Entry{
+		Time:       time.Now().UTC(),
+		Account:    fmt.Sprint(os.Geteuid()),
+		Connection: os.Getenv("SSH_CONNECTION"),
+		Key:        fingerprints(os.Getenv("SSH_USER_AUTH")),
+		Refs:       []Ref{},
+	}
+	if u, err := user.Current(); err == nil {
+		e.Account = u.Username
+	}
+	return e
+}
+
+// fingerprints returns those of the keys in the file that sshd makes with
+// ExposeAuthInfo, which has lines such as "publickey ssh-ed25519 AAAA…".
+func fingerprints(file string) string {
+	if file == "" {
+		return ""
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	const most = 64 << 10
+	content, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return ""
+	}
+	var all []string
+	for line := range strings.Lines(string(content)) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != "publickey" {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(fields[2])
+		if err != nil {
+			continue
+		}
+		// As ssh-keygen -l has it.
+		sum := sha256.Sum256(key)
+		all = append(all, "SHA256:"+base64.RawStdEncoding.EncodeToString(sum[:]))
+	}
+	return strings.Join(all, " ")
+}
+
+// Finish completes the entry when all is over.
+func (e *Entry) Finish(err error) {
+	e.Seconds = time.Since(e.Time).Seconds()
+	if err != nil {
+		e.Error = err.Error()
+	}
+	e.Verdict = Unchanged
+	if err != nil {
+		e.Verdict = Refused
+	}
+	for _, ref := range e.Refs {
+		if ref.New != "" && ref.New != ref.Old && !e.DryRun {
+			e.Verdict = Accepted
+		}
+	}
+}
+
+// Log is an open log. A nil Log takes nothing, and that is no error.
+type Log struct {
+	w    io.WriteCloser
+	most int // bytes of a line; 0: any number
+}
+
+// Open opens the log called name: Syslog, the path of a file, or "" for none.
+func Open(name string) (*Log, error) {
+	switch name {
+	case "":
+		return nil, nil
+	case Syslog:
+		return openSyslog("", "")
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("audit_log: %w", err)
+	}
+	if err := reserve(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("audit_log: %w", err)
+	}
+	return &Log{w: f}, nil
+}
+
+// reserve makes sure that there is room for a line.
+func reserve(f *os.File) error {
+	const room = 64 << 10
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, info.Size(), room)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "reserve room in", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// maxSyslog is what every syslog takes for a line.
+const maxSyslog = 8000
+
+// openSyslog opens the system's log, or the one at an address.
+func openSyslog(network, address string) (*Log, error) {
+	w, err := syslog.Dial(network, address, syslog.LOG_AUTH|syslog.LOG_INFO, "ostree-receive")
+	if err != nil {
+		return nil, fmt.Errorf("audit_log: %w", err)
+	}
+	return &Log{w, maxSyslog}, nil
+}
+
+// Write appends the entry, as one line.
+func (l *Log) Write(e *Entry) error {
+	if l == nil {
+		return nil
+	}
+	line, err := e.line(l.most)
+	if err == nil {
+		_, err = l.w.Write(line)
+	}
+	if err != nil {
+		return fmt.Errorf("audit_log: %w", err)
+	}
+	return nil
+}
+
+// Close closes the log.
+func (l *Log) Close() {
+	if l != nil {
+		l.w.Close()
+	}
+}
+
+// line returns the entry in at most so many bytes, as far as leaving refs out
+// can bring that about.
+func (e *Entry) line(most int) ([]byte, error) {
+	short := *e
+	for {
+		line, err := json.Marshal(short)
+		if err != nil {
+			return nil, err
+		}
+		line = append(ascii(line), '\n')
+		if most == 0 || len(line) <= most {
+			return line, nil
+		}
+		switch {
+		case len(short.Refs) > 0:
+			short.Omitted += (len(short.Refs) + 1) / 2
+			short.Refs = short.Refs[:len(short.Refs)/2]
+		case len(short.Asked) > 0:
+			short.Asked = short.Asked[:len(short.Asked)/2]
+		default:
+			const some = 500
+			short.Error = bounded(short.Error, some)
+			short.Repository = bounded(short.Repository, some)
+			short.Path = bounded(short.Path, some)
+			most = 0
+		}
+	}
+}
+
+func bounded(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// ascii escapes what JSON leaves as it is, but could do something to a terminal
+// that shows the log.
+func ascii(text []byte) []byte {
+	var out bytes.Buffer
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		text = text[size:]
+		switch {
+		case r > 0xffff:
+			r -= 0x10000
+			fmt.Fprintf(&out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		case r >= 0x7f:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.Bytes()
+}
