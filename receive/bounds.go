@@ -16,10 +16,8 @@ import (
 
 // This file bounds what a source can make the receiver store, or work through.
 
-const (
-	maxConfig  = 1 << 20
-	maxSummary = 128 << 20
-)
+// maxConfig is far more than any config has, in bytes.
+const maxConfig = 1 << 20
 
 // maxSize is how large a file of a repository may be, in bytes; -1 is any size
 // that the disk has room for, which is watched elsewhere.
@@ -27,8 +25,6 @@ func maxSize(path string) int64 {
 	switch {
 	case path == "config":
 		return maxConfig
-	case path == "summary", path == "summary.sig":
-		return maxSummary
 	case strings.HasSuffix(path, ".filez"):
 		return -1
 	}
