@@ -22,6 +22,7 @@ func programs() map[string]program {
 		"ostree-push":      push.Main,
 		"ostree-receive":   receive.Main,
 		"ostree-receive-1": receive.Main,
+		"ostree-receive-0": receive.Main,
 	}
 }
 

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"ostree-push":      main,
 		"ostree-receive":   main,
+		"ostree-receive-0": main,
 		"ostree-receive-1": main,
 		"-ostree-push":     main,
 		"other-name":       main,

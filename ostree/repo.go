@@ -26,6 +26,16 @@ var modes = map[C.OstreeRepoMode]Mode{
 	C.OSTREE_REPO_MODE_BARE_USER_ONLY: ModeBareUserOnly,
 }
 
+// Number returns the mode as libostree's OstreeRepoMode numbers it.
+func (m Mode) Number() int32 {
+	for number, mode := range modes {
+		if mode == m {
+			return int32(number)
+		}
+	}
+	return -1
+}
+
 // Repo is an open repository. It holds file descriptors until Close. Several
 // goroutines may use one Repo, except that a transaction belongs to one.
 type Repo struct {

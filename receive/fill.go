@@ -58,6 +58,13 @@ func (r *receiver) connect(q *quarantine, source *url.URL) error {
 		}
 		remote = r.gateway.url
 	}
+	return r.addRemote(q, remote)
+}
+
+// connectKeys makes a remote that nothing is pulled from, for its keys.
+func (r *receiver) connectKeys(q *quarantine) error { return r.addRemote(q, "file:///nowhere") }
+
+func (r *receiver) addRemote(q *quarantine, remote string) error {
 	options := map[string]string{}
 	if r.keyring != nil {
 		// The name of the file may have characters in it that separate names
@@ -122,14 +129,18 @@ func (r *receiver) fillCommits(ctx context.Context, q *quarantine) (*offers, err
 // fillContent brings everything that the accepted commits need and the target
 // does not have into the quarantine.
 func (r *receiver) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
-	var sums []ostree.Checksum
-	for _, v := range accepted {
-		sums = append(sums, v.commit.Checksum)
-	}
-	if err := r.pull(ctx, q, sums, 0); err != nil {
+	if err := r.pull(ctx, q, checksums(accepted), 0); err != nil {
 		return fmt.Errorf("fetch the objects: %w", err)
 	}
 	return nil
+}
+
+func checksums(vs []verdict) []ostree.Checksum {
+	var sums []ostree.Checksum
+	for _, v := range vs {
+		sums = append(sums, v.commit.Checksum)
+	}
+	return sums
 }
 
 // sourceRefs reads the source's summary.

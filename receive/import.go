@@ -12,7 +12,25 @@ import (
 
 // importAndMerge makes the accepted commits part of the target, in one
 // transaction: all of them, or none.
-func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, vs *verdicts) (err error) {
+func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, vs *verdicts) error {
+	return r.inTransaction(ctx, func(tx *ostree.Transaction) error {
+		if err := r.importObjects(ctx, tx, q, checksums(vs.accepted())); err != nil {
+			return err
+		}
+		for i := range vs.all {
+			if v := &vs.all[i]; v.accepted() {
+				if err := r.merge(ctx, tx, v); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// inTransaction runs f in a transaction of the target, which is committed
+// unless f fails.
+func (r *receiver) inTransaction(ctx context.Context, f func(*ostree.Transaction) error) (err error) {
 	tx, err := r.target.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
@@ -22,15 +40,8 @@ func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, vs *verdic
 			err = errors.Join(err, abort(tx))
 		}
 	}()
-	if err := r.importObjects(ctx, tx, q, vs.accepted()); err != nil {
+	if err := f(tx); err != nil {
 		return withCause(ctx, err)
-	}
-	for i := range vs.all {
-		if v := &vs.all[i]; v.accepted() {
-			if err := r.merge(ctx, tx, v); err != nil {
-				return withCause(ctx, err)
-			}
-		}
 	}
 	// Not to be interrupted: libostree sets the refs one by one.
 	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
@@ -52,11 +63,7 @@ func abort(tx *ostree.Transaction) error {
 
 // importObjects checks every object in the quarantine and links it into the
 // target, or rewrites it in the form of the target's mode.
-func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine, accepted []verdict) error {
-	var sums []ostree.Checksum
-	for _, v := range accepted {
-		sums = append(sums, v.commit.Checksum)
-	}
+func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine, sums []ostree.Checksum) error {
 	r.sink.Log(report.Debug, "Checking and importing the objects")
 	source := url.URL{Scheme: "file", Path: q.dir}
 	ctx, cancel := context.WithCancelCause(ctx)

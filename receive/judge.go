@@ -42,6 +42,15 @@ func (vs *verdicts) accepted() []verdict {
 	return accepted
 }
 
+// moved returns the refs that are accepted.
+func (vs *verdicts) moved() []ostree.Ref {
+	var refs []ostree.Ref
+	for _, v := range vs.accepted() {
+		refs = append(refs, v.ref)
+	}
+	return refs
+}
+
 // report says what became, or in a dry run would become, of each ref.
 func (vs *verdicts) report(sink report.Sink) {
 	for _, ref := range vs.current.Sorted() {

@@ -63,6 +63,15 @@ func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 // MainWithin is the program within limits.
 func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr *os.File) int {
 	const description = "Receive commits into an OSTree repository."
+	if speaksZero(name, args) {
+		var cl zeroLine
+		if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
+			return status
+		}
+		return serve(name, stdout, stderr, func(ctx context.Context) error {
+			return runZero(ctx, limits, cl, name, stdin, stdout, stderr)
+		})
+	}
 	if asksForConfig(args) {
 		var cl printConfigLine
 		if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
@@ -75,12 +84,19 @@ func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr
 		return status
 	}
 
+	return serve(name, stdout, stderr, func(ctx context.Context) error {
+		return run(ctx, limits, cl, name, stdout, stderr)
+	})
+}
+
+// serve calls receive with a context that ends with the connection or at a signal,
+// and returns the exit status.
+func serve(name string, stdout, stderr *os.File, receive func(context.Context) error) int {
 	ctx, stop := cli.Signals(context.Background())
 	defer stop()
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
-
-	err := run(ctx, limits, cl, name, stdout, stderr)
+	err := receive(ctx)
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ostree.ErrCancelled) {
 		err = cause
 	}

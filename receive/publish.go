@@ -13,12 +13,12 @@ import (
 
 // publish makes the repository's metadata show its refs, or has the hook do
 // what is to be done. The refs have moved already, and its errors say so.
-func (r *receiver) publish(ctx context.Context, vs *verdicts) error {
+func (r *receiver) publish(ctx context.Context, moved []ostree.Ref) error {
 	switch {
 	case !r.config.Update:
 		return nil
 	case r.config.UpdateHook != nil:
-		if err := r.runHook(ctx, vs); err != nil {
+		if err := r.runHook(ctx, moved); err != nil {
 			return fmt.Errorf("the refs are updated, but the update_hook failed: %w", err)
 		}
 		return nil
@@ -71,10 +71,10 @@ func (r *receiver) updateFlatpak(ctx context.Context) error {
 }
 
 // runHook runs the update hook, with what has been received in its environment.
-func (r *receiver) runHook(ctx context.Context, vs *verdicts) error {
+func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
 	var refs []string
-	for _, v := range vs.accepted() {
-		refs = append(refs, string(v.ref))
+	for _, ref := range moved {
+		refs = append(refs, string(ref))
 	}
 	path, err := r.repo.forOthers()
 	if err != nil {

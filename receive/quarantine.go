@@ -63,7 +63,10 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 // checkSpace returns an error if the target's file system has less free space
 // than the target wants to leave. libostree does not look at that for objects
 // that it stores as they arrive.
-func (q *quarantine) checkSpace() error {
+func (q *quarantine) checkSpace() error { return q.checkSpaceFor(0) }
+
+// checkSpaceFor does so before so many bytes are written.
+func (q *quarantine) checkSpaceFor(bytes uint64) error {
 	reserved, err := q.repo.MinFreeSpace()
 	if err != nil {
 		return fmt.Errorf("min-free-space of the repository: %w", err)
@@ -76,11 +79,18 @@ func (q *quarantine) checkSpace() error {
 	if os.Geteuid() == 0 {
 		free = fs.Bfree * uint64(fs.Bsize)
 	}
-	if free < reserved {
+	if free < reserved || free-reserved < bytes {
 		return fmt.Errorf("min-free-space-size or -percent of the repository reserves %s, and only %s are free",
 			humanize.IBytes(reserved), humanize.IBytes(free))
 	}
 	return nil
+}
+
+// has reports whether a commit object has arrived.
+func (q *quarantine) has(sum ostree.Checksum) bool {
+	s := sum.String()
+	_, err := os.Stat(filepath.Join(q.dir, "objects", s[:2], s[2:]+".commit"))
+	return err == nil
 }
 
 // touch keeps the directory young until the quarantine is removed.

@@ -126,7 +126,7 @@ func (r *receiver) run(ctx context.Context) error {
 
 	// The refs have moved: from here on, finishing is the best that can be
 	// done, whether anybody still waits for it or not.
-	return r.publish(context.WithoutCancel(ctx), verdicts)
+	return r.publish(context.WithoutCancel(ctx), verdicts.moved())
 }
 
 // openTarget opens the repository to receive into, by an absolute path, since its

@@ -1,0 +1,199 @@
+package ostree
+
+// #include "variant.h"
+import "C"
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxVardict is the size, in bytes, of the longest Vardict: a message of
+// protocol 0 has 16 bits for it.
+const MaxVardict = 1<<16 - 1
+
+// Vardict is the arguments of a message of protocol 0: in Go memory, a GVariant
+// of the type a{sv}. Its values are
+//
+//	int32              i
+//	uint64             t
+//	bool               b
+//	string             s
+//	[2]string          (ss)
+//	map[string]string  a{ss}
+type Vardict map[string]any
+
+// DecodeVardict reads a serialised a{sv} whose numbers are in that byte order.
+// (GVariant's own, of offsets, is the same for both.) The data need not be
+// trusted: it is an error if it is longer than MaxVardict, or not in normal
+// form, if a key is there twice, or if a value is of a type that Vardict does
+// not have.
+//
+// https://docs.gtk.org/glib/gvariant-specification-1.0.html
+func DecodeVardict(data []byte, order binary.ByteOrder) (Vardict, error) {
+	if len(data) > MaxVardict {
+		return nil, fmt.Errorf("%d bytes of arguments are more than %d", len(data), MaxVardict)
+	}
+	cdata := C.CBytes(data)
+	defer C.free(cdata)
+	// Which form is normal does not depend on the order of bytes in numbers, so
+	// this comes first, and only then is anything looked at. Numbers are swapped
+	// one by one: g_variant_byteswap would do so with values of all types.
+	vardict := C.op_vardict_parse(cdata, C.gsize(len(data)))
+	if vardict == nil {
+		return nil, errors.New("arguments are not a valid a{sv}")
+	}
+	defer C.g_variant_unref(vardict)
+
+	// An entry takes at least a byte, so there are no more than bytes of data.
+	v := Vardict{}
+	for i := range C.g_variant_n_children(vardict) {
+		if err := v.decodeEntry(vardict, i, order); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func (v Vardict) decodeEntry(vardict *C.GVariant, i C.gsize, order binary.ByteOrder) error {
+	var ckey *C.char
+	value := C.op_vardict_entry(vardict, i, &ckey)
+	defer C.g_variant_unref(value)
+	key := C.GoString(ckey)
+	if _, ok := v[key]; ok {
+		return argumentError(key, "is there twice")
+	}
+	switch C.GoString(C.g_variant_get_type_string(value)) {
+	case "i":
+		v[key] = int32(swap32(uint32(C.g_variant_get_int32(value)), order))
+	case "t":
+		v[key] = swap64(uint64(C.g_variant_get_uint64(value)), order)
+	case "b":
+		v[key] = C.g_variant_get_boolean(value) != 0
+	case "s":
+		v[key] = C.GoString(C.g_variant_get_string(value, nil))
+	case "(ss)":
+		var first, second *C.char
+		C.op_variant_pair(value, &first, &second)
+		v[key] = [2]string{C.GoString(first), C.GoString(second)}
+	case "a{ss}":
+		m := map[string]string{}
+		for j := range C.g_variant_n_children(value) {
+			var name, content *C.char
+			C.op_variant_entry(value, j, &name, &content)
+			m[C.GoString(name)] = C.GoString(content)
+			if len(m) != int(j)+1 {
+				return argumentError(key, "has a key twice")
+			}
+		}
+		v[key] = m
+	default:
+		return argumentError(key, "is of a type that no argument has")
+	}
+	return nil
+}
+
+// Encode serialises v, with numbers in that byte order. The form is normal, and
+// sorted by key, so that it is the same each time. It is an error if it is
+// longer than MaxVardict, if a string is not valid UTF-8 or has a zero byte, or
+// if a value is of a type that Vardict does not have.
+func (v Vardict) Encode(order binary.ByteOrder) ([]byte, error) {
+	keys := slices.Sorted(maps.Keys(v))
+	for _, key := range keys {
+		if err := checkEncodable(key, v[key]); err != nil {
+			return nil, err
+		}
+	}
+	builder := C.op_vardict_new()
+	for _, key := range keys {
+		encodeEntry(builder, key, v[key], order)
+	}
+	data := takeBytes(C.op_vardict_end(builder))
+	if len(data) > MaxVardict {
+		return nil, fmt.Errorf("%d bytes of arguments are more than %d", len(data), MaxVardict)
+	}
+	return data, nil
+}
+
+// checkEncodable checks what GVariant expects of its caller.
+func checkEncodable(key string, value any) error {
+	texts := []string{key}
+	switch value := value.(type) {
+	case int32, uint64, bool:
+	case string:
+		texts = append(texts, value)
+	case [2]string:
+		texts = append(texts, value[:]...)
+	case map[string]string:
+		for name, content := range value {
+			texts = append(texts, name, content)
+		}
+	default:
+		return argumentError(key, fmt.Sprintf("is a %T, which no argument is", value))
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
+			return argumentError(key, "is not text")
+		}
+	}
+	return nil
+}
+
+func encodeEntry(builder *C.GVariantBuilder, key string, value any, order binary.ByteOrder) {
+	ckey, free := cstring(key)
+	defer free()
+	switch value := value.(type) {
+	case int32:
+		C.op_vardict_add_int32(builder, ckey, C.gint32(swap32(uint32(value), order)))
+	case uint64:
+		C.op_vardict_add_uint64(builder, ckey, C.guint64(swap64(value, order)))
+	case bool:
+		var b C.gboolean
+		if value {
+			b = 1
+		}
+		C.op_vardict_add_boolean(builder, ckey, b)
+	case string:
+		cvalue, free := cstring(value)
+		defer free()
+		C.op_vardict_add_string(builder, ckey, cvalue)
+	case [2]string:
+		first, freeFirst := cstring(value[0])
+		defer freeFirst()
+		second, freeSecond := cstring(value[1])
+		defer freeSecond()
+		C.op_vardict_add_pair(builder, ckey, first, second)
+	case map[string]string:
+		list := make([]string, 0, 2*len(value))
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			list = append(list, name, value[name])
+		}
+		clist, free := cstrv(list)
+		defer free()
+		C.op_vardict_add_map(builder, ckey, clist)
+	}
+}
+
+// argumentError names the argument, as much of it as fits a line.
+func argumentError(key, what string) error {
+	return fmt.Errorf("argument %.100q %s", key, what)
+}
+
+// swap32 turns a number of the host's byte order into one of that order, and
+// the other way round.
+func swap32(n uint32, order binary.ByteOrder) uint32 {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], n)
+	return order.Uint32(b[:])
+}
+
+func swap64(n uint64, order binary.ByteOrder) uint64 {
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], n)
+	return order.Uint64(b[:])
+}
