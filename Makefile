@@ -12,7 +12,7 @@ bindir = $(DESTDIR)$(PREFIX)/bin
 
 GO = go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LINKS = ostree-receive ostree-receive-0 ostree-receive-1
+LINKS = ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell
 
 build: packages-build
 	$(GO) build -trimpath -ldflags '-X ostree-push/cli.version=$(VERSION)' -o build/ostree-push .

@@ -12,6 +12,7 @@ import (
 	"ostree-push/cli"
 	"ostree-push/push"
 	"ostree-push/receive"
+	"ostree-push/shell"
 )
 
 // program is the main function of one of them. It returns the exit status.
@@ -19,10 +20,11 @@ type program func(name string, args []string, stdin, stdout, stderr *os.File) in
 
 func programs() map[string]program {
 	return map[string]program{
-		"ostree-push":      push.Main,
-		"ostree-receive":   receive.Main,
-		"ostree-receive-1": receive.Main,
-		"ostree-receive-0": receive.Main,
+		"ostree-push":          push.Main,
+		"ostree-receive":       receive.Main,
+		"ostree-receive-1":     receive.Main,
+		"ostree-receive-0":     receive.Main,
+		"ostree-receive-shell": shell.Main,
 	}
 }
 

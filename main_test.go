@@ -25,12 +25,14 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"ostree-push":      main,
-		"ostree-receive":   main,
-		"ostree-receive-0": main,
-		"ostree-receive-1": main,
-		"-ostree-push":     main,
-		"other-name":       main,
+		"ostree-push":           main,
+		"ostree-receive":        main,
+		"ostree-receive-0":      main,
+		"ostree-receive-1":      main,
+		"ostree-receive-shell":  main,
+		"-ostree-receive-shell": main,
+		"-ostree-push":          main,
+		"other-name":            main,
 		// push and peer-push are ours and Debian's ostree-push, told how to
 		// reach the script's sshd.
 		"push":      ourPush,
@@ -148,12 +150,15 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"nothing-left": nothingLeft,
-			"kill-process": killProcess,
-			"wait-for":     waitFor,
-			"slow":         slow,
-			"configure":    configure,
-			"gpg-key":      makeGPGKey,
+			"nothing-left":  nothingLeft,
+			"kill-process":  killProcess,
+			"wait-for":      waitFor,
+			"slow":          slow,
+			"configure":     configure,
+			"authorize":     authorize,
+			"sshd-config":   sshdConfig,
+			"login-account": loginAccount,
+			"gpg-key":       makeGPGKey,
 		},
 	})
 }

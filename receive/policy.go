@@ -20,6 +20,9 @@ import (
 // This file applies the configuration to a receive: which repository, which
 // refs, which keys.
 
+// CheckRefPattern returns an error if s cannot be one of Limits.Refs.
+func CheckRefPattern(s string) error { return config.CheckRefPattern(s) }
+
 // load reads the configuration.
 func (l Limits) load() (*config.Policy, error) {
 	sources := config.DefaultSources()

@@ -1,3 +1,300 @@
-// Package shell will be the restricted login shell, ostree-receive-shell: the
-// programs that a pusher may run on a server, and nothing else.
+// Package shell is the restricted login shell, ostree-receive-shell: it runs the
+// receivers for a pusher, and nothing else. It works as the login shell of an
+// account, and as the command that sshd is told to run instead of the client's.
+//
+// Nothing of what the client wants to have run reaches a real shell.
 package shell
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/kballard/go-shellquote"
+	"golang.org/x/sys/unix"
+
+	"ostree-push/receive"
+)
+
+// Exit statuses, as shells have them.
+const (
+	exitRefused       = 1
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// programs are those that may be run.
+var programs = []string{"ostree-receive-1", "ostree-receive-0", "ostree-receive"}
+
+// originalCommand is where sshd puts what the client wanted when it runs another
+// command (sshd_config(5), ForceCommand).
+const originalCommand = "SSH_ORIGINAL_COMMAND"
+
+// failure is what ends the shell.
+type failure struct {
+	status int
+	text   string
+}
+
+func (f *failure) Error() string { return f.text }
+
+func refuse(format string, args ...any) error {
+	return &failure{exitRefused, fmt.Sprintf(format, args...)}
+}
+
+var errInteractive = refuse("Cannot run interactively")
+
+// Main is the program: args are its arguments without the name. It returns the
+// exit status, unless it has become another program.
+func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
+	j, err := parse(name, args, os.LookupEnv)
+	if err == nil && j.limits != nil {
+		// A program that is found on PATH might not know of the limits.
+		return receive.MainWithin(*j.limits, j.words[0], j.words[1:], stdin, stdout, stderr)
+	}
+	if err == nil {
+		err = become(j.words)
+	}
+	return exit(name, err, stderr)
+}
+
+func exit(name string, err error, stderr io.Writer) int {
+	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f.status
+	}
+	return exitRefused
+}
+
+// job is what is to be run.
+type job struct {
+	words  []string        // the first is one of programs
+	limits *receive.Limits // nil: none
+}
+
+// parse decides what is to be run. There are three ways to get here:
+//
+//	ostree-receive-shell -c LINE     as the login shell, for the client's LINE
+//	ostree-receive-shell [LIMITS]    as a forced command, run by a normal shell
+//	ostree-receive-shell -c 'ostree-receive-shell [LIMITS]'   as both
+func parse(name string, args []string, env func(string) (string, bool)) (*job, error) {
+	line, forced := env(originalCommand)
+	switch {
+	case len(args) == 2 && args[0] == "-c":
+		words, err := split(args[1])
+		if err != nil {
+			return nil, err
+		}
+		// Only sshd sets the variable, and then the line is the administrator's.
+		if forced && filepath.Base(words[0]) == name {
+			return parseForced(words[1:], line)
+		}
+		return checked(words, nil)
+	case len(args) == 0 && !forced:
+		return nil, errInteractive
+	case len(args) > 0 && !isLimit(args[0]):
+		return nil, refuse("Must be run with no arguments or with -c cmd")
+	}
+	return parseForced(args, line)
+}
+
+// parseForced is what a forced command with those limits does with the client's
+// line.
+func parseForced(args []string, line string) (*job, error) {
+	limits, err := parseLimits(args)
+	if err != nil {
+		return nil, err
+	}
+	// A client that wants a shell gives no line.
+	if line == "" {
+		return nil, errInteractive
+	}
+	words, err := split(line)
+	if err != nil {
+		return nil, err
+	}
+	return checked(words, limits)
+}
+
+// split splits a command line into words, of which there is at least one.
+func split(line string) ([]string, error) {
+	words, err := shellquote.Split(line)
+	if err != nil {
+		return nil, refuse("Cannot split command line: %v", err)
+	}
+	if len(words) == 0 {
+		return nil, refuse("Command line is empty")
+	}
+	return words, nil
+}
+
+func checked(words []string, limits *receive.Limits) (*job, error) {
+	if !slices.Contains(programs, words[0]) {
+		return nil, refuse("Executing %s not allowed", printable(words[0]))
+	}
+	for _, word := range words[1:] {
+		if word == "--" {
+			break
+		}
+		if !allowedOption(word) {
+			return nil, refuse("Option %s not allowed", printable(word))
+		}
+	}
+	return &job{words, limits}, nil
+}
+
+// longOptions are the receivers' options that concern nothing but the receive.
+// --print-config, which would show the pusher the server's policy, is not one of them.
+var longOptions = []string{
+	"--dry-run", "--force", "--no-update", "--quiet", "--verbose", "--version", "--help", "--repo", "--debug",
+}
+
+const shortOptions = "nfqvh"
+
+// allowedOption reports whether word is no option, or one that a client may use.
+func allowedOption(word string) bool {
+	switch {
+	case !strings.HasPrefix(word, "-") || word == "-":
+		return true
+	case strings.HasPrefix(word, "--"):
+		return slices.Contains(longOptions, word) || strings.HasPrefix(word, "--repo=")
+	}
+	return strings.Trim(word[1:], shortOptions) == ""
+}
+
+// Limits of a forced command.
+const (
+	limitRoot    = "--root"
+	limitRefs    = "--refs"
+	limitNoForce = "--no-force"
+	limitConfig  = "--read-config"
+)
+
+func isLimit(arg string) bool {
+	name, _, _ := strings.Cut(arg, "=")
+	return slices.Contains([]string{limitRoot, limitRefs, limitNoForce, limitConfig}, name)
+}
+
+// parseLimits reads limits, nil if there are none. What cannot be read as one is an
+// error: a limit that is not understood must not be left out.
+func parseLimits(args []string) (*receive.Limits, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	limits := &receive.Limits{}
+	for len(args) > 0 {
+		name, value, hasValue := strings.Cut(args[0], "=")
+		args = args[1:]
+		if name == limitNoForce && !hasValue {
+			limits.NoForce = true
+			continue
+		}
+		if name == limitNoForce || !isLimit(name) {
+			return nil, refuse("Limit %s is none of %s DIR, %s PATTERN, %s, %s FILE", printable(name), limitRoot, limitRefs, limitNoForce, limitConfig)
+		}
+		if !hasValue {
+			if len(args) == 0 {
+				return nil, refuse("Limit %s has no value", name)
+			}
+			value, args = args[0], args[1:]
+		}
+		if err := setLimit(limits, name, value); err != nil {
+			return nil, err
+		}
+	}
+	return limits, nil
+}
+
+func setLimit(limits *receive.Limits, name, value string) error {
+	if value == "" {
+		return refuse("Limit %s has no value", name)
+	}
+	switch name {
+	case limitRefs:
+		if err := receive.CheckRefPattern(value); err != nil {
+			return refuse("Limit %s: %v", name, err)
+		}
+		limits.Refs = append(limits.Refs, value)
+		return nil
+	case limitRoot:
+		if limits.Root != "" {
+			return refuse("Limit %s is there twice", name)
+		}
+		limits.Root = value
+	case limitConfig:
+		if limits.Config != "" {
+			return refuse("Limit %s is there twice", name)
+		}
+		limits.Config = value
+	}
+	// The current directory is the account's home, and might be another one.
+	if !filepath.IsAbs(value) {
+		return refuse("Limit %s %s: not an absolute path", name, printable(value))
+	}
+	if _, err := os.Stat(value); err != nil {
+		return refuse("Limit %s: %v", name, err)
+	}
+	return nil
+}
+
+// become runs a program in the place of this one.
+func become(words []string) error {
+	path, err := find(words[0])
+	if err == nil {
+		err = syscall.Exec(path, words, os.Environ())
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &failure{exitNotFound, words[0] + ": No such file or directory"}
+	case errors.Is(err, fs.ErrPermission):
+		return &failure{exitNotExecutable, words[0] + ": Permission denied"}
+	}
+	return &failure{exitNotExecutable, fmt.Sprintf("%s: %v", words[0], err)}
+}
+
+// find looks for a program on PATH, and then beside this one. Of what is found
+// and may not be executed, the error says so if nothing else is found.
+// Directories that are not absolute are left out: they would be in the
+// account's home, where a pusher may be able to write.
+func find(program string) (string, error) {
+	dirs := filepath.SplitList(os.Getenv("PATH"))
+	if self, err := os.Executable(); err == nil {
+		if self, err = filepath.EvalSymlinks(self); err == nil {
+			dirs = append(dirs, filepath.Dir(self))
+		}
+	}
+	found := fs.ErrNotExist
+	for _, dir := range dirs {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, program)
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			continue
+		}
+		if unix.Access(path, unix.X_OK) == nil {
+			return path, nil
+		}
+		found = fs.ErrPermission
+	}
+	return "", found
+}
+
+// printable returns what a client has sent, not all of it if it is long, with
+// everything escaped that could do something to a terminal or a log.
+func printable(s string) string {
+	const most = 200
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	q := strconv.QuoteToGraphic(s)
+	return q[1 : len(q)-1]
+}

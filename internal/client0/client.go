@@ -110,7 +110,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 	if len(update) > 0 {
 		if err := s.request(Message{Command: Update, Args: update}, nil); err != nil {
-			return err
+			// Also after a status that is false, the receiver waits for this.
+			return errors.Join(err, s.write(Message{Command: Done}))
 		}
 		for i, name := range objects {
 			if err := s.put(name, i == 0); err != nil {

@@ -203,8 +203,8 @@ func newConfig(values settings, dirs []string) (*Config, error) {
 // there are none, and to receives that are not forced.
 func (c *Config) Limit(refs []string, noForce bool) error {
 	for _, pattern := range refs {
-		if err := checkRefPattern(pattern); err != nil {
-			return fmt.Errorf("%s %w", bounded(pattern), err)
+		if err := CheckRefPattern(pattern); err != nil {
+			return err
 		}
 	}
 	c.limit = refs

@@ -322,7 +322,7 @@ func TestErrors(t *testing.T) {
 		{".conf", "root: !!null /srv", "FILE:1: root: must be a string"},
 		{".conf", "!foo {}", "Config file FILE is not a YAML mapping"},
 		{".toml", "\"a\\nb\" = 1", `FILE:1: a\nb: unknown option`},
-		{".toml", `refs = ["a\u0000"]`, "has a NUL in it"},
+		{".toml", `refs = ["a\u0000"]`, "is not a valid pattern"},
 		{".toml", `allowed_urls = ["http://a:99999"]`, "the port is no number"},
 		{".toml", `allowed_urls = ["http://a:0"]`, "is not of the form"},
 		{".toml", `allowed_urls = ["http://[:::]"]`, "the host is no IPv6 address"},

@@ -199,11 +199,8 @@ func setTimeout(c *Config, v any) error {
 
 func setRefs(c *Config, v any) error {
 	for _, s := range v.([]string) {
-		if strings.ContainsRune(s, 0) {
-			return fmt.Errorf("%s: has a NUL in it", bounded(s))
-		}
-		if err := checkRefPattern(s); err != nil {
-			return fmt.Errorf("%s %w", bounded(s), err)
+		if err := CheckRefPattern(s); err != nil {
+			return err
 		}
 	}
 	c.refs = v.([]string)

@@ -181,9 +181,10 @@ func matchesAny(patterns []string, ref string) bool {
 	return false
 }
 
-func checkRefPattern(s string) error {
-	if s == "" || !doublestar.ValidatePattern(s) {
-		return errors.New("is not a valid pattern")
+// CheckRefPattern returns an error if s is no pattern of refs.
+func CheckRefPattern(s string) error {
+	if s == "" || strings.ContainsRune(s, 0) || !doublestar.ValidatePattern(s) {
+		return fmt.Errorf("%s is not a valid pattern", bounded(s))
 	}
 	return nil
 }
