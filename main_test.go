@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/internal/client0"
 	"ostree-push/internal/link"
 	"ostree-push/internal/otrepo"
 	"ostree-push/internal/sshd"
@@ -44,6 +45,10 @@ func TestMain(m *testing.M) {
 		"otrepo": otrepo.Main,
 		// http-serve serves a directory.
 		"http-serve": httpServe,
+		// client0 is a client of protocol 0.
+		"client0": client0.Main,
+		// remote runs a command through ssh, quoted for its shell.
+		"remote": remote,
 		// ed25519 makes keys, signs and verifies.
 		"ed25519": ed25519Main,
 	})
@@ -84,6 +89,17 @@ func peerPush() {
 		os.Exit(1)
 	}
 	os.Exit(cmd.ProcessState.ExitCode())
+}
+
+// remote becomes ssh, told how to reach the script's sshd.
+func remote() {
+	ssh, err := exec.LookPath("ssh")
+	if err == nil {
+		args := append([]string{"ssh"}, withSSHOptions([]string{os.Getenv("HOST")})...)
+		err = syscall.Exec(ssh, append(args, os.Args[1:]...), os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 func status() {
