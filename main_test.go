@@ -61,7 +61,11 @@ func withSSHOptions(args []string) []string {
 // ourPush becomes our ostree-push.
 func ourPush() {
 	const name = "ostree-push"
-	args := append([]string{name}, withSSHOptions(os.Args[1:])...)
+	args := []string{name}
+	if transport := os.Getenv("TRANSPORT"); transport != "" {
+		args = append(args, "--transport="+transport)
+	}
+	args = append(args, withSSHOptions(os.Args[1:])...)
 	err := syscall.Exec(filepath.Join(os.Getenv("OURS"), name), args, os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
@@ -159,6 +163,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			e.Setenv("OURS", ours)
 			e.Setenv("PEER", peerDir)
 			e.Setenv("SSHDIR", private)
+			e.Setenv("TRANSPORT", os.Getenv("TRANSPORT"))
 			e.Setenv("SIGNED", signed)
 			e.Setenv("HOME", filepath.Join(private, "home")) // as the sessions have it
 			e.Vars = append(e.Vars, mark)
@@ -338,6 +343,13 @@ func slow(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func TestPush(t *testing.T) {
+	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" })
+}
+
+// TestPushTunnel has objects travel in the way that older versions, and the
+// Python program, know.
+func TestPushTunnel(t *testing.T) {
+	t.Setenv("TRANSPORT", "tunnel")
 	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" })
 }
 

@@ -628,6 +628,81 @@ op_sign_verify (OstreeSign *sign, const void *data, gsize size, GVariant *signat
   return ostree_sign_data_verify (sign, bytes, signatures, NULL, error);
 }
 
+GBytes *
+op_metadata_object (OstreeRepo *repo, OstreeObjectType type, const char *checksum, GError **error)
+{
+  g_autoptr (GVariant) object = NULL;
+  if (!ostree_repo_load_variant (repo, type, checksum, &object, error))
+    return NULL;
+  return g_variant_get_data_as_bytes (object);
+}
+
+/* Appends the checksum that is child i of an entry. */
+static gboolean
+append_checksum (GByteArray *all, GVariant *entry, gsize i, GError **error)
+{
+  g_autoptr (GVariant) bytes = g_variant_get_child_value (entry, i);
+  const guchar *csum = ostree_checksum_bytes_peek_validate (bytes, error);
+  if (csum == NULL)
+    return FALSE;
+  g_byte_array_append (all, csum, OSTREE_SHA256_DIGEST_LEN);
+  return TRUE;
+}
+
+GBytes *
+op_dirtree_children (OstreeRepo *repo, const char *checksum, gsize *n_files, GError **error)
+{
+  g_autoptr (GBytes) bytes
+      = op_metadata_object (repo, OSTREE_OBJECT_TYPE_DIR_TREE, checksum, error);
+  if (bytes == NULL)
+    return NULL;
+  g_autoptr (GVariant) tree = g_variant_ref_sink (
+      g_variant_new_from_bytes (OSTREE_TREE_GVARIANT_FORMAT, bytes, FALSE));
+  if (!ostree_validate_structureof_dirtree (tree, error))
+    {
+      g_prefix_error (error, "Dirtree %s: ", checksum);
+      return NULL;
+    }
+  g_autoptr (GVariant) files = g_variant_get_child_value (tree, 0);
+  g_autoptr (GVariant) dirs = g_variant_get_child_value (tree, 1);
+  g_autoptr (GByteArray) all = g_byte_array_new ();
+  *n_files = g_variant_n_children (files);
+  for (gsize i = 0; i < *n_files; i++)
+    {
+      g_autoptr (GVariant) entry = g_variant_get_child_value (files, i);
+      if (!append_checksum (all, entry, 1, error))
+        return NULL;
+    }
+  for (gsize i = 0; i < g_variant_n_children (dirs); i++)
+    {
+      g_autoptr (GVariant) entry = g_variant_get_child_value (dirs, i);
+      if (!append_checksum (all, entry, 1, error) || !append_checksum (all, entry, 2, error))
+        return NULL;
+    }
+  return g_byte_array_free_to_bytes (g_steal_pointer (&all));
+}
+
+gboolean
+op_detached_metadata (OstreeRepo *repo, const char *checksum, GBytes **metadata,
+                      GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GVariant) variant = NULL;
+  if (!ostree_repo_read_commit_detached_metadata (repo, checksum, &variant, cancellable, error))
+    return FALSE;
+  *metadata = variant == NULL ? NULL : g_variant_get_data_as_bytes (variant);
+  return TRUE;
+}
+
+gboolean
+op_write_detached_metadata (OstreeRepo *repo, const char *checksum, const void *metadata,
+                            gsize size, GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (metadata, size);
+  g_autoptr (GVariant) parsed = parse_metadata (bytes);
+  g_autoptr (GVariant) normal = g_variant_get_normal_form (parsed);
+  return ostree_repo_write_commit_detached_metadata (repo, checksum, normal, cancellable, error);
+}
+
 GInputStream *
 op_open_archive_stream (OstreeRepo *repo, const char *checksum, GCancellable *cancellable,
                         GError **error)

@@ -110,6 +110,18 @@ GBytes *op_sign_data (OstreeSign *sign, const void *data, gsize size, GCancellab
 gboolean op_sign_verify (OstreeSign *sign, const void *data, gsize size, GVariant *signatures,
                          GError **error);
 
+GBytes *op_metadata_object (OstreeRepo *repo, OstreeObjectType type, const char *checksum,
+                            GError **error);
+/* The checksums of files, of which there are *n_files, then of directories, a
+ * dirtree and a dirmeta each. */
+GBytes *op_dirtree_children (OstreeRepo *repo, const char *checksum, gsize *n_files,
+                             GError **error);
+/* *metadata is NULL if there is none. */
+gboolean op_detached_metadata (OstreeRepo *repo, const char *checksum, GBytes **metadata,
+                               GCancellable *cancellable, GError **error);
+gboolean op_write_detached_metadata (OstreeRepo *repo, const char *checksum, const void *metadata,
+                                     gsize size, GCancellable *cancellable, GError **error);
+
 /* The archive form of a content object of a repository of any mode. */
 GInputStream *op_open_archive_stream (OstreeRepo *repo, const char *checksum,
                                       GCancellable *cancellable, GError **error);

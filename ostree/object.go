@@ -13,6 +13,128 @@ import (
 // object.
 const MaxMetadataSize = C.OSTREE_MAX_METADATA_SIZE
 
+// ObjectType is libostree's OstreeObjectType.
+type ObjectType byte
+
+const (
+	ObjectFile    ObjectType = C.OSTREE_OBJECT_TYPE_FILE
+	ObjectDirTree ObjectType = C.OSTREE_OBJECT_TYPE_DIR_TREE
+	ObjectDirMeta ObjectType = C.OSTREE_OBJECT_TYPE_DIR_META
+	ObjectCommit  ObjectType = C.OSTREE_OBJECT_TYPE_COMMIT
+)
+
+var extensions = map[ObjectType]string{
+	ObjectFile: "filez", ObjectDirTree: "dirtree", ObjectDirMeta: "dirmeta", ObjectCommit: "commit",
+}
+
+// ArchivePath returns where an archive repository has an object, below itself.
+func ArchivePath(t ObjectType, sum Checksum) string {
+	s := sum.String()
+	return "objects/" + s[:2] + "/" + s[2:] + "." + extensions[t]
+}
+
+// HasObject reports whether the repository, or a parent of it, has an object.
+func (r *Repo) HasObject(ctx context.Context, t ObjectType, sum Checksum) (bool, error) {
+	c, done := cancellable(ctx)
+	defer done()
+	csum, free := cstring(sum.String())
+	defer free()
+	var (
+		has  C.gboolean
+		gerr *C.GError
+	)
+	if C.ostree_repo_has_object(r.c, C.OstreeObjectType(t), csum, &has, c, &gerr) == 0 {
+		return false, gerror(gerr)
+	}
+	return has != 0, nil
+}
+
+// CheckObject returns an error if an object is not what its checksum says, or not
+// well-formed.
+func (r *Repo) CheckObject(ctx context.Context, t ObjectType, sum Checksum) error {
+	c, done := cancellable(ctx)
+	defer done()
+	csum, free := cstring(sum.String())
+	defer free()
+	var gerr *C.GError
+	if C.ostree_repo_fsck_object(r.c, C.OstreeObjectType(t), csum, c, &gerr) == 0 {
+		return gerror(gerr)
+	}
+	return nil
+}
+
+// Metadata returns an object that is no content object, as it is stored.
+func (r *Repo) Metadata(t ObjectType, sum Checksum) ([]byte, error) {
+	csum, free := cstring(sum.String())
+	defer free()
+	var gerr *C.GError
+	object := C.op_metadata_object(r.c, C.OstreeObjectType(t), csum, &gerr)
+	if object == nil {
+		return nil, gerror(gerr)
+	}
+	return takeBytes(object), nil
+}
+
+// DirTree returns what is in a dirtree: the checksums of its files, and of the
+// trees below it.
+func (r *Repo) DirTree(sum Checksum) (files []Checksum, dirs []Tree, err error) {
+	csum, free := cstring(sum.String())
+	defer free()
+	var (
+		nfiles C.gsize
+		gerr   *C.GError
+	)
+	all := C.op_dirtree_children(r.c, csum, &nfiles, &gerr)
+	if all == nil {
+		return nil, nil, gerror(gerr)
+	}
+	raw := takeBytes(all)
+	for range int(nfiles) {
+		files = append(files, Checksum(raw[:32]))
+		raw = raw[32:]
+	}
+	for ; len(raw) > 0; raw = raw[64:] {
+		dirs = append(dirs, Tree{Contents: Checksum(raw[:32]), Meta: Checksum(raw[32:64])})
+	}
+	return files, dirs, nil
+}
+
+// DetachedMetadata returns the detached metadata of a commit, serialized, or nil
+// if it has none.
+func (r *Repo) DetachedMetadata(ctx context.Context, sum Checksum) ([]byte, error) {
+	c, done := cancellable(ctx)
+	defer done()
+	csum, free := cstring(sum.String())
+	defer free()
+	var (
+		metadata *C.GBytes
+		gerr     *C.GError
+	)
+	if C.op_detached_metadata(r.c, csum, &metadata, c, &gerr) == 0 {
+		return nil, gerror(gerr)
+	}
+	if metadata == nil {
+		return nil, nil
+	}
+	return takeBytes(metadata), nil
+}
+
+// WriteDetachedMetadata gives a commit detached metadata, which somebody else has
+// serialized.
+func (r *Repo) WriteDetachedMetadata(ctx context.Context, sum Checksum, metadata []byte) error {
+	c, done := cancellable(ctx)
+	defer done()
+	csum, free := cstring(sum.String())
+	defer free()
+	data := C.CBytes(metadata)
+	defer C.free(data)
+	var gerr *C.GError
+	if C.op_write_detached_metadata(r.c, csum, data, C.gsize(len(metadata)), c, &gerr) == 0 {
+		return gerror(gerr)
+	}
+	return nil
+}
+
 // OpenContent returns the content object sum of a repository of any mode in
 // the form that archive repositories store (a ".filez" file).
 func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (io.ReadCloser, error) {

@@ -27,7 +27,9 @@ type commandLine struct {
 	Command  []string `sep:"none" help:"Command to run on the remote host; of several, the first that exists there. Default: ostree-receive-1, then ostree-receive." placeholder:"COMMAND"`
 	Identity []string `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"OPTION"`
 	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
-	JSON     bool     `name:"json" help:"Print the result as JSON on standard output."`
+	// Transport is how objects travel.
+	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, by pulling through a tunnel, or in the better way that the server knows (auto)." placeholder:"auto|stream|tunnel"`
+	JSON      bool   `name:"json" help:"Print the result as JSON on standard output."`
 
 	cli.Common
 

@@ -11,18 +11,25 @@ import (
 	"time"
 
 	"github.com/kballard/go-shellquote"
+	"golang.org/x/sys/unix"
 
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // receiverRun runs the receiver on the remote host.
 type receiverRun struct {
 	conn     *connection
 	commands []string // candidates
-	args     []string
-	started  <-chan struct{} // closed when the receiver has asked for something
-	text     *report.Text
-	stdout   io.Writer
+	// args is what follows the remote command, with the URL of the tunnel, which
+	// is set up when it is needed.
+	args       func(ctx context.Context) ([]string, error)
+	started    <-chan struct{} // closed when the receiver has asked for something
+	stream     *streamPush     // nil: only the tunnel is to be used
+	streamArgs []string
+	only       bool // the stream, and no tunnel
+	text       *report.Text
+	stdout     io.Writer
 
 	// events reports, after the run, whether the receiver said what it did.
 	events bool
@@ -39,7 +46,7 @@ func (r *receiverRun) run(ctx context.Context) error {
 		if err != nil || len(words) == 0 {
 			return fmt.Errorf("invalid command %q: %v", command, err)
 		}
-		status, err := r.try(ctx, remoteCommand(words, r.args))
+		status, err := r.tryWays(ctx, words)
 		if err != nil {
 			return err
 		}
@@ -53,6 +60,63 @@ func (r *receiverRun) run(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("Could not find commands %s on server", strings.Join(r.commands, " "))
+}
+
+// tryWays runs one command, with the stream and, where it does not know that,
+// with the tunnel.
+func (r *receiverRun) tryWays(ctx context.Context, words []string) (status int, err error) {
+	if r.stream != nil {
+		status, err = r.tryStream(ctx, remoteCommand(words, r.streamArgs))
+		if !errors.Is(err, errNoStream) || status == commandNotFound {
+			if errors.Is(err, errNoStream) {
+				err = nil
+			}
+			return status, err
+		}
+		if r.only {
+			return 0, fmt.Errorf("%s on the server does not know the stream, or failed with exit status %d", words[0], status)
+		}
+		r.text.Log(report.Debug, words[0]+" on the server does not know the stream: using a tunnel")
+	}
+	args, err := r.args(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return r.try(ctx, remoteCommand(words, args))
+}
+
+// tryStream runs one command line that is to use the stream. If it does not know it, the
+// error is errNoStream, and what it said is shown only to the curious.
+func (r *receiverRun) tryStream(ctx context.Context, line string) (status int, err error) {
+	hold := &holder{}
+	r.stream.sink = eventCounter{r.text, &r.events}
+	var talked error
+	err = r.conn.talk(ctx, line, hold.writer(r.text), func(stdin io.WriteCloser, stdout io.Reader) {
+		talked = r.stream.run(ctx, stdin, stdout, hold.release)
+	})
+	var exit *exitError
+	if errors.As(err, &exit) {
+		status, err = exit.status, nil
+	}
+	if errors.Is(talked, errNoStream) && !r.text.Shows(report.Debug) && !r.only {
+		hold.drop()
+	} else {
+		hold.release()
+	}
+	switch {
+	case err != nil:
+		return status, err
+	case errors.Is(talked, errNoStream):
+		return status, talked
+	case status == 0:
+		return 0, talked
+	case errors.Is(talked, stream.ErrEnded), errors.Is(talked, unix.EPIPE):
+		return status, nil // the receiver has said why
+	}
+	if talked != nil {
+		return 0, talked
+	}
+	return status, nil
 }
 
 // try runs one command line, and returns its exit status. Its output is held

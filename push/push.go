@@ -12,6 +12,7 @@ import (
 
 	"ostree-push/ostree"
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // push is the whole job.
@@ -38,42 +39,79 @@ func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout i
 	if err != nil {
 		return result, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return result, fmt.Errorf("serve %s: %w", repo.Path(), err)
-	}
-	stopServing := src.serve(listener)
-	defer stopServing()
-	text.Log(report.Debug, fmt.Sprintf("Serving %s on %s", repo.Path(), listener.Addr()))
-
 	conn, err := connect(ctx, cl.dest, cl.sshOptions(), text)
 	if err != nil {
 		return result, err
 	}
 	defer conn.close()
-	port, err := conn.forward(ctx, listener.Addr().(*net.TCPAddr).Port)
-	if err != nil {
-		return result, err
-	}
-	text.Log(report.Debug, fmt.Sprintf("The server forwards its port %d to it", port))
+	way := &tunnel{src: src, conn: conn, text: text}
+	defer way.close()
 
 	run := receiverRun{
 		conn:     conn,
 		commands: cl.Command,
-		args:     receiverArgs(cl, src.url(port)),
-		started:  src.requested,
-		text:     text,
-		stdout:   remoteStdout,
+		args: func(ctx context.Context) ([]string, error) {
+			url, err := way.url(ctx)
+			return receiverArgs(cl, url), err
+		},
+		started:    src.requested,
+		streamArgs: receiverArgs(cl, stream.URL),
+		only:       cl.Transport == "stream",
+		text:       text,
+		stdout:     remoteStdout,
+	}
+	if cl.Transport != "tunnel" {
+		run.stream = &streamPush{src: src, named: cl.Refs}
 	}
 	err = run.run(ctx)
 
 	result.Refs = text.Refs()
 	result.Totals = src.totals()
+	if run.stream != nil {
+		result.Totals.Objects += run.stream.totals.Objects
+		result.Totals.Bytes += run.stream.totals.Bytes
+	}
 	result.Totals.Seconds = time.Since(start).Seconds()
 	if err == nil && !run.events {
 		result.Refs = offered(refs, cl.Refs)
 	}
 	return result, err
+}
+
+// tunnel serves the source through the connection, from when it is first needed.
+type tunnel struct {
+	src  *source
+	conn *connection
+	text *report.Text
+
+	address string
+	stop    func()
+}
+
+// url returns the URL at which the server finds the source.
+func (t *tunnel) url(ctx context.Context) (string, error) {
+	if t.address != "" {
+		return t.address, nil
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("serve %s: %w", t.src.repo.Path(), err)
+	}
+	t.stop = t.src.serve(listener)
+	t.text.Log(report.Debug, fmt.Sprintf("Serving %s on %s", t.src.repo.Path(), listener.Addr()))
+	port, err := t.conn.forward(ctx, listener.Addr().(*net.TCPAddr).Port)
+	if err != nil {
+		return "", err
+	}
+	t.text.Log(report.Debug, fmt.Sprintf("The server forwards its port %d to it", port))
+	t.address = t.src.url(port)
+	return t.address, nil
+}
+
+func (t *tunnel) close() {
+	if t.stop != nil {
+		t.stop()
+	}
 }
 
 // openLocal opens the repository to push from.

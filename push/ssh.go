@@ -147,12 +147,57 @@ const commandNotFound = 127
 
 // run runs a command line on the remote host.
 func (c *connection) run(ctx context.Context, line string, stdout, stderr io.Writer) error {
+	return c.runWith(ctx, line, nil, stdout, stderr, func() {})
+}
+
+// talk runs a command line on the remote host, and do, which has its standard
+// input and output.
+func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do func(stdin io.WriteCloser, stdout io.Reader)) error {
+	inRead, inWrite, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer inWrite.Close()
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		inRead.Close()
+		return err
+	}
+	done := make(chan struct{})
+	started := false
+	err = c.runWith(ctx, line, inRead, outWrite, stderr, func() {
+		started = true
+		inRead.Close()
+		outWrite.Close()
+		go func() {
+			defer close(done)
+			do(inWrite, outRead)
+		}()
+	})
+	if started {
+		// Nobody answers any more. The master may keep its copies a little longer.
+		inWrite.Close()
+		outRead.SetReadDeadline(time.Now().Add(closeTime))
+		<-done
+	} else {
+		inRead.Close()
+		outWrite.Close()
+	}
+	outRead.Close()
+	return err
+}
+
+func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer, started func()) error {
 	cmd := command(append(c.slave("-T", "-o", "RemoteCommand=none"), "--", c.dest.sshHost(), line))
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	// The master has copies of the pipes to these.
 	cmd.WaitDelay = closeTime
 	c.text.Log(report.Debug, "Executing "+line)
-	err := c.wait(ctx, cmd)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start ssh: %w", err)
+	}
+	started()
+	err := c.waitFor(ctx, cmd)
 	var exit *exec.ExitError
 	if ctx.Err() != nil || !errors.As(err, &exit) {
 		return err
@@ -187,6 +232,11 @@ func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start ssh: %w", err)
 	}
+	return c.waitFor(ctx, cmd)
+}
+
+// waitFor waits for one that has been started.
+func (c *connection) waitFor(ctx context.Context, cmd *exec.Cmd) error {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {

@@ -12,8 +12,7 @@ import (
 	"ostree-push/report"
 )
 
-// This file is the first step of receiving, and the only one that knows how
-// objects travel: libostree pulls them over HTTP.
+// This file is one way to fill a quarantine: libostree pulls from a URL.
 
 const (
 	// retries of a request that fails for a passing reason.
@@ -47,19 +46,34 @@ func (o *offers) close() {
 	}
 }
 
-// connect makes source, a URL that has been checked, the remote of the
-// quarantine, with the keys that its commits are verified with.
-func (r *receiver) connect(q *quarantine, source *url.URL) error {
-	remote := source.String()
-	if source.Scheme != "file" {
+// pullFiller fills a quarantine from a URL.
+type pullFiller struct {
+	r       *receiver
+	source  *url.URL // has been checked
+	gateway *gateway // nil: the source is a directory
+}
+
+// start makes the source the remote of the quarantine.
+func (p *pullFiller) start(_ context.Context, q *quarantine) error {
+	remote := p.source.String()
+	if p.source.Scheme != "file" {
 		var err error
-		if r.gateway, err = openGateway(source, r.config.AllowsURL, r.config.Timeout); err != nil {
+		if p.gateway, err = openGateway(p.source, p.r.config.AllowsURL, p.r.config.Timeout); err != nil {
 			return fmt.Errorf("set up the source: %w", err)
 		}
-		remote = r.gateway.url
+		remote = p.gateway.url
 	}
-	return r.addRemote(q, remote)
+	return p.r.addRemote(q, remote)
 }
+
+func (p *pullFiller) close() {
+	if p.gateway != nil {
+		p.gateway.close()
+	}
+}
+
+// checked reports that nothing has been checked yet.
+func (p *pullFiller) checked() bool { return false }
 
 // connectKeys makes a remote that nothing is pulled from, for its keys.
 func (r *receiver) connectKeys(q *quarantine) error { return r.addRemote(q, "file:///nowhere") }
@@ -79,43 +93,57 @@ func (r *receiver) addRemote(q *quarantine, remote string) error {
 
 // fillCommits lists the source's refs and brings the commit objects of the
 // wanted ones into the quarantine, without their content.
-func (r *receiver) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
-	source, err := r.sourceRefs(ctx, q)
+func (p *pullFiller) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
+	source, err := p.sourceRefs(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := choose(source, r.refs)
+	wanted, current, err := p.r.wantedOf(ctx, source)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkRefs(wanted.Sorted()); err != nil {
-		return nil, err
+	if len(wanted) > 0 {
+		var sums []ostree.Checksum
+		for _, ref := range wanted.Sorted() {
+			sums = append(sums, wanted[ref])
+		}
+		if err := p.pull(ctx, q, sums, ostree.PullCommitOnly); err != nil {
+			return nil, fmt.Errorf("fetch the commits: %w", err)
+		}
+	}
+	return loadOffers(q, wanted, current)
+}
+
+// wantedOf returns those refs of the source that are asked for, and that are
+// allowed: the ones that are wanted, and the ones that are current already.
+func (r *receiver) wantedOf(ctx context.Context, source ostree.Refs) (wanted, current ostree.Refs, err error) {
+	chosen, err := choose(source, r.refs)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.checkRefs(chosen.Sorted()); err != nil {
+		return nil, nil, err
 	}
 	have, err := r.target.Refs(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list refs: %w", err)
+		return nil, nil, fmt.Errorf("list refs: %w", err)
 	}
+	wanted, current = ostree.Refs{}, ostree.Refs{}
+	for _, ref := range chosen.Sorted() {
+		r.sink.Log(report.Debug, fmt.Sprintf("ref %s: remote commit %s, current commit %s", ref, chosen[ref], have[ref]))
+		if chosen[ref] == have[ref] && !r.config.Force {
+			current[ref] = chosen[ref]
+		} else {
+			wanted[ref] = chosen[ref]
+		}
+	}
+	return wanted, current, nil
+}
 
-	result := &offers{current: ostree.Refs{}}
-	var pull []ostree.Checksum
+// loadOffers reads the commits of wanted, which have arrived.
+func loadOffers(q *quarantine, wanted, current ostree.Refs) (*offers, error) {
+	result := &offers{current: current}
 	for _, ref := range wanted.Sorted() {
-		r.sink.Log(report.Debug, fmt.Sprintf("ref %s: remote commit %s, current commit %s", ref, wanted[ref], have[ref]))
-		if wanted[ref] == have[ref] && !r.config.Force {
-			result.current[ref] = wanted[ref]
-			continue
-		}
-		pull = append(pull, wanted[ref])
-	}
-	if len(pull) == 0 {
-		return result, nil
-	}
-	if err := r.pull(ctx, q, pull, ostree.PullCommitOnly); err != nil {
-		return nil, fmt.Errorf("fetch the commits: %w", err)
-	}
-	for _, ref := range wanted.Sorted() {
-		if _, ok := result.current[ref]; ok {
-			continue
-		}
 		commit, err := q.repo.LoadCommit(wanted[ref])
 		if err != nil {
 			result.close()
@@ -128,8 +156,11 @@ func (r *receiver) fillCommits(ctx context.Context, q *quarantine) (*offers, err
 
 // fillContent brings everything that the accepted commits need and the target
 // does not have into the quarantine.
-func (r *receiver) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
-	if err := r.pull(ctx, q, checksums(accepted), 0); err != nil {
+func (p *pullFiller) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
+	if len(accepted) == 0 {
+		return nil
+	}
+	if err := p.pull(ctx, q, checksums(accepted), 0); err != nil {
 		return fmt.Errorf("fetch the objects: %w", err)
 	}
 	return nil
@@ -144,11 +175,11 @@ func checksums(vs []verdict) []ostree.Checksum {
 }
 
 // sourceRefs reads the source's summary.
-func (r *receiver) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.config.Timeout, errStalled)
+func (p *pullFiller) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.r.config.Timeout, errStalled)
 	defer cancel()
 	var summary []byte
-	err := r.leaveBehind(ctx, func() (err error) {
+	err := p.leaveBehind(ctx, func() (err error) {
 		summary, err = q.repo.FetchSummary(ctx, remoteName, retries)
 		return err
 	})
@@ -169,42 +200,42 @@ var errStalled = errors.New("the source does not send any more")
 
 // pull brings commits into the quarantine. MIRROR and TRUSTED_HTTP store
 // content objects as they arrive; the import checks every one.
-func (r *receiver) pull(ctx context.Context, q *quarantine, commits []ostree.Checksum, flags ostree.PullFlags) error {
+func (p *pullFiller) pull(ctx context.Context, q *quarantine, commits []ostree.Checksum, flags ostree.PullFlags) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var last atomic.Pointer[ostree.PullProgress]
-	stall := newStallWatch(time.Now(), r.config.Timeout, func() { cancel(errStalled) })
-	err := r.leaveBehind(ctx, func() error {
+	stall := newStallWatch(time.Now(), p.r.config.Timeout, func() { cancel(errStalled) })
+	err := p.leaveBehind(ctx, func() error {
 		return q.repo.Pull(ctx, ostree.PullOptions{
 			Remote:  remoteName,
 			Commits: commits,
 			Flags:   flags | ostree.PullMirror | ostree.PullTrustedHTTP,
 			Retries: retries,
-			Progress: func(p ostree.PullProgress) {
-				last.Store(&p)
-				stall.see(time.Now(), p)
+			Progress: func(now ostree.PullProgress) {
+				last.Store(&now)
+				stall.see(time.Now(), now)
 				if flags&ostree.PullCommitOnly == 0 {
 					if err := q.checkSpace(); err != nil {
 						cancel(err)
 					}
-					r.sink.Progress(report.Progress{
+					p.r.sink.Progress(report.Progress{
 						Phase: "Receiving objects",
-						Done:  p.Fetched, Total: p.Requested, Bytes: int64(p.Bytes),
+						Done:  now.Fetched, Total: now.Requested, Bytes: int64(now.Bytes),
 					})
 				}
 			},
 		})
 	})
-	if p := last.Load(); p != nil {
-		r.totals.Objects += p.Fetched
-		r.totals.Bytes += int64(p.Bytes)
+	if end := last.Load(); end != nil {
+		p.r.totals.Objects += end.Fetched
+		p.r.totals.Bytes += int64(end.Bytes)
 	}
 	// The last look may have come after the pull was done.
 	if err == nil {
 		err = context.Cause(ctx)
 	}
-	if err == nil && r.gateway != nil {
-		err = r.gateway.hostile()
+	if err == nil && p.gateway != nil {
+		err = p.gateway.hostile()
 	}
 	return err
 }
@@ -235,12 +266,12 @@ func (s *stallWatch) see(now time.Time, p ostree.PullProgress) {
 // leaveBehind runs f, which talks to the source. It ought to return soon after
 // ctx is done, when its connections end. When it does not, it is left running
 // in its goroutine: the process is about to end.
-func (r *receiver) leaveBehind(ctx context.Context, f func() error) error {
+func (p *pullFiller) leaveBehind(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		err := f()
-		if r.gateway != nil {
-			err = r.gateway.explain(err)
+		if p.gateway != nil {
+			err = p.gateway.explain(err)
 		}
 		done <- err
 	}()
@@ -249,8 +280,8 @@ func (r *receiver) leaveBehind(ctx context.Context, f func() error) error {
 		return withCause(ctx, err)
 	case <-ctx.Done():
 	}
-	if r.gateway != nil {
-		r.gateway.close()
+	if p.gateway != nil {
+		p.gateway.close()
 	}
 	timer := time.NewTimer(returnTime)
 	defer timer.Stop()

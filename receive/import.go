@@ -61,17 +61,22 @@ func abort(tx *ostree.Transaction) error {
 	return nil
 }
 
-// importObjects checks every object in the quarantine and links it into the
-// target, or rewrites it in the form of the target's mode.
+// importObjects checks every object in the quarantine, unless that has been
+// done, and links it into the target, or rewrites it in the form of the target's
+// mode.
 func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine, sums []ostree.Checksum) error {
 	r.sink.Log(report.Debug, "Checking and importing the objects")
 	source := url.URL{Scheme: "file", Path: q.dir}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	flags := ostree.PullUntrusted
+	if r.filler != nil && r.filler.checked() {
+		flags = 0
+	}
 	err := tx.Pull(ctx, ostree.PullOptions{
 		Remote:  source.String(),
 		Commits: sums,
-		Flags:   ostree.PullUntrusted,
+		Flags:   flags,
 		// Objects that are not linked may become larger than they say.
 		Progress: func(ostree.PullProgress) {
 			if err := q.checkSpace(); err != nil {

@@ -21,6 +21,7 @@ import (
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // commandLine is the program's grammar.
@@ -85,7 +86,7 @@ func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr
 	}
 
 	return serve(name, stdout, stderr, func(ctx context.Context) error {
-		return run(ctx, limits, cl, name, stdout, stderr)
+		return run(ctx, limits, cl, name, stdin, stdout, stderr)
 	})
 }
 
@@ -146,33 +147,50 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
-func run(ctx context.Context, limits Limits, cl commandLine, name string, stdout, stderr *os.File) error {
+func run(ctx context.Context, limits Limits, cl commandLine, name string, stdin, stdout, stderr *os.File) error {
+	if cl.URL != stream.URL {
+		return runFrom(ctx, limits, cl, name, stdout, stderr)
+	}
+	return withStream(ctx, stdin, stdout, func(f *streamFiller) error {
+		return account(limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
+			opts.output = stderr
+			events := report.NewEvents(eventFrames{f.conn}, cl.eventLevel(opts.config))
+			return receiveStream(ctx, opts, f, heard(events))
+		})
+	})
+}
+
+// runFrom receives from a URL.
+func runFrom(ctx context.Context, limits Limits, cl commandLine, name string, stdout, stderr *os.File) error {
+	return account(limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
+		// What the programs that update the metadata print is not for the pusher
+		// to parse.
+		opts.output = stderr
+		if readsEvents(cl.URL) {
+			return receive(ctx, opts, heard(report.NewEvents(stdout, cl.eventLevel(opts.config))))
+		}
+		text := report.NewText(stderr, name, cl.textLevel(opts.config))
+		start := time.Now()
+		totals, err := receive(ctx, opts, heard(text))
+		totals.Seconds = time.Since(start).Seconds()
+		if refs := text.Refs(); len(refs) > 0 {
+			text.Finish(report.Result{Destination: cl.Repo, DryRun: opts.config.DryRun, Refs: refs, Totals: totals})
+		}
+		return totals, err
+	})
+}
+
+// account has do receive what the command line asks for, within the limits, and
+// keeps account of it. heard makes a Sink one whose results are kept.
+func account(limits Limits, cl commandLine, do func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error)) error {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
 	return limits.within(entry, func(at *location, c *config.Config, warnings []string) (report.Totals, error) {
 		warnings = append(warnings, cl.override(c)...)
 		entry.DryRun = c.DryRun
-		opts := options{
-			repo:   at,
-			url:    cl.URL,
-			refs:   cl.Refs,
-			config: c,
-			// What the programs that update the metadata print is not for the
-			// pusher to parse.
-			output: stderr,
-		}
-		if readsEvents(cl.URL) {
-			events := report.NewEvents(stdout, cl.eventLevel(c))
-			return receive(ctx, opts, withWarnings(&recorder{Sink: events, entry: entry}, warnings))
-		}
-		text := report.NewText(stderr, name, cl.textLevel(c))
-		start := time.Now()
-		totals, err := receive(ctx, opts, withWarnings(&recorder{Sink: text, entry: entry}, warnings))
-		totals.Seconds = time.Since(start).Seconds()
-		if refs := text.Refs(); len(refs) > 0 {
-			text.Finish(report.Result{Destination: cl.Repo, DryRun: c.DryRun, Refs: refs, Totals: totals})
-		}
-		return totals, err
+		return do(options{repo: at, url: cl.URL, refs: cl.Refs, config: c}, func(sink report.Sink) report.Sink {
+			return withWarnings(&recorder{Sink: sink, entry: entry}, warnings)
+		})
 	})
 }
 
@@ -224,6 +242,9 @@ const EventsPrefix = "push-"
 
 // transport names the way that objects travel from a source.
 func transport(source string) string {
+	if source == stream.URL {
+		return "stream"
+	}
 	if readsEvents(source) {
 		return "tunnel"
 	}

@@ -80,8 +80,8 @@ func (q *quarantine) checkSpaceFor(bytes uint64) error {
 		free = fs.Bfree * uint64(fs.Bsize)
 	}
 	if free < reserved || free-reserved < bytes {
-		return fmt.Errorf("min-free-space-size or -percent of the repository reserves %s, and only %s are free",
-			humanize.IBytes(reserved), humanize.IBytes(free))
+		return fmt.Errorf("no space left: %s are needed, %s are free, and min-free-space-size or -percent of the repository reserves %s",
+			humanize.IBytes(bytes), humanize.IBytes(free), humanize.IBytes(reserved))
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type receiver struct {
 	options
 	sink     report.Sink
 	target   *ostree.Repo
-	gateway  *gateway // nil: the source is a directory
+	filler   filler
 	keyring  *os.File // GPG keys to verify with; nil: the global ones
 	signer   *sign.Signer
 	verifier sign.Verifier
@@ -40,13 +40,27 @@ type receiver struct {
 func receive(ctx context.Context, opts options, sink report.Sink) (report.Totals, error) {
 	r := &receiver{options: opts, sink: sink}
 	defer r.close()
+	source, err := r.config.CheckURL(r.url)
+	if err != nil {
+		return r.totals, err
+	}
+	r.filler = &pullFiller{r: r, source: source}
+	err = r.run(ctx)
+	return r.totals, err
+}
+
+// receiveStream is the whole job, from a stream.
+func receiveStream(ctx context.Context, opts options, f *streamFiller, sink report.Sink) (report.Totals, error) {
+	r := &receiver{options: opts, sink: sink, filler: f}
+	defer r.close()
+	f.r, f.in.timeout = r, opts.config.Timeout
 	err := r.run(ctx)
 	return r.totals, err
 }
 
 func (r *receiver) close() {
-	if r.gateway != nil {
-		r.gateway.close()
+	if r.filler != nil {
+		r.filler.close()
 	}
 	if r.keyring != nil {
 		r.keyring.Close()
@@ -54,10 +68,6 @@ func (r *receiver) close() {
 }
 
 func (r *receiver) run(ctx context.Context) error {
-	source, err := r.config.CheckURL(r.url)
-	if err != nil {
-		return err
-	}
 	if err := r.loadKeys(); err != nil {
 		return err
 	}
@@ -73,11 +83,11 @@ func (r *receiver) run(ctx context.Context) error {
 		return err
 	}
 	defer q.remove()
-	if err := r.connect(q, source); err != nil {
+	if err := r.filler.start(ctx, q); err != nil {
 		return err
 	}
 
-	wanted, err := r.fillCommits(ctx, q)
+	wanted, err := r.filler.fillCommits(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -89,17 +99,19 @@ func (r *receiver) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(verdicts.accepted()) == 0 {
+	accepted := verdicts.accepted()
+	if len(accepted) == 0 {
 		r.sink.Log(report.Info, "No refs need updating")
-		verdicts.report(r.sink)
-		return nil
 	}
 	if r.config.DryRun {
+		accepted = nil // nothing of it is needed
+	}
+	if err := r.filler.fillContent(ctx, q, accepted); err != nil {
+		return err
+	}
+	if len(accepted) == 0 {
 		verdicts.report(r.sink)
 		return nil
-	}
-	if err := r.fillContent(ctx, q, verdicts.accepted()); err != nil {
-		return err
 	}
 
 	lock, err := lockRepo(ctx, target, r.sink)

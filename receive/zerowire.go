@@ -9,8 +9,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ostree-push/ostree"
 )
 
@@ -34,57 +32,15 @@ var zeroOrders = map[byte]binary.ByteOrder{'l': binary.LittleEndian, 'B': binary
 
 // zeroWire is the connection to a client.
 type zeroWire struct {
-	ctx     context.Context
-	in      *os.File
-	out     io.Writer
-	timeout time.Duration
-
-	// The client has sent so many bytes since then.
-	bytes int
-	since time.Time
+	*stallReader
+	out io.Writer
 }
 
 func newZeroWire(ctx context.Context, in *os.File, out io.Writer, timeout time.Duration) *zeroWire {
-	return &zeroWire{ctx: ctx, in: in, out: out, timeout: timeout}
+	return &zeroWire{newStallReader(ctx, in, timeout), out}
 }
 
-var (
-	errClientGone   = errors.New("the client has gone")
-	errClientStalls = errors.New("the client does not send any more")
-)
-
-// Read reads from the client, which has to send at least stallBytes in each
-// timeout, or all that it has to say.
-func (w *zeroWire) Read(p []byte) (int, error) {
-	fds := []unix.PollFd{{Fd: int32(w.in.Fd()), Events: unix.POLLIN}}
-	const slice = 200 * time.Millisecond // in which the end of the context is noticed
-	for {
-		if err := w.ctx.Err(); err != nil {
-			return 0, context.Cause(w.ctx)
-		}
-		n, err := unix.Poll(fds, int(slice/time.Millisecond))
-		if n > 0 {
-			break
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return 0, os.NewSyscallError("poll", err)
-		}
-		if time.Since(w.since) > w.timeout {
-			return 0, errClientStalls
-		}
-	}
-	n, err := w.in.Read(p)
-	if w.bytes += n; w.bytes >= stallBytes {
-		w.since, w.bytes = time.Now(), 0
-	}
-	if time.Since(w.since) > w.timeout {
-		return 0, errClientStalls
-	}
-	return n, err
-}
-
-// expect begins the time that the client has for what comes next.
-func (w *zeroWire) expect() { w.since, w.bytes = time.Now(), 0 }
+var errClientGone = errors.New("the client has gone")
 
 // read reads a message.
 func (w *zeroWire) read() (zeroCommand, ostree.Vardict, error) {

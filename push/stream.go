@@ -1,0 +1,377 @@
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+	"ostree-push/stream"
+)
+
+// streamPush is the pusher's end of the stream (docs/protocol.md).
+type streamPush struct {
+	src   *source
+	named []string // refs; none: all
+	sink  report.Sink
+
+	conn   *stream.Conn
+	frames chan frame // from the receiver, other than events
+	broken error      // why frames was closed
+
+	totals report.Totals
+}
+
+type frame struct {
+	kind    stream.Kind
+	payload []byte
+}
+
+// errNoStream is that the receiver does not greet.
+var errNoStream = errors.New("the receiver does not know the stream")
+
+// run talks to a receiver, until it has nothing more to say. greeted is called
+// when it turns out to know the stream; otherwise the error is errNoStream.
+func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Reader, greeted func()) error {
+	defer stdin.Close()
+	s.conn = stream.New(stdout, stdin)
+	if ok, _ := s.conn.Greeted(); !ok {
+		stdin.Close()
+		io.Copy(io.Discard, stdout)
+		return errNoStream
+	}
+	greeted()
+	s.frames = make(chan frame, 16)
+	go s.listen()
+	err := s.push(ctx)
+	// What the receiver says of how it ended explains more than a broken pipe.
+	stdin.Close()
+	for range s.frames {
+	}
+	if s.broken != nil {
+		return s.broken
+	}
+	return err
+}
+
+// listen reads what the receiver sends, and hands events on at once.
+func (s *streamPush) listen() {
+	defer close(s.frames)
+	for {
+		kind, payload, err := s.conn.Read()
+		if err != nil {
+			if !errors.Is(err, stream.ErrEnded) {
+				s.broken = fmt.Errorf("what the receiver sends: %w", err)
+			}
+			return
+		}
+		switch kind {
+		case stream.Event:
+			report.Decode(payload, s.sink)
+		case stream.Result:
+			// The exit status and standard error say the same.
+			var ended stream.Ended
+			if err := json.Unmarshal(payload, &ended); err != nil {
+				s.broken = fmt.Errorf("what the receiver sends: %w", err)
+			}
+		default:
+			s.frames <- frame{kind, payload}
+		}
+	}
+}
+
+// read returns the payload of the next frame, which has to be of that kind.
+func (s *streamPush) read(kind stream.Kind) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		f, ok := <-s.frames
+		if !ok {
+			return nil, stream.ErrEnded
+		}
+		if f.kind != kind {
+			return nil, fmt.Errorf("the receiver sends a frame %q instead of %q", f.kind, kind)
+		}
+		return f.payload, nil
+	}
+}
+
+// push is the course of a push.
+func (s *streamPush) push(ctx context.Context) error {
+	states, err := stream.ReadRefs[stream.RefState](s.read(stream.State))
+	if err != nil {
+		return err
+	}
+	if err := s.offer(ctx, states); err != nil {
+		return err
+	}
+	wanted, err := s.readWanted()
+	if err != nil || len(wanted) == 0 {
+		return err
+	}
+	list, err := s.list(ctx, states, wanted)
+	if err != nil {
+		return err
+	}
+	missing, err := stream.ReadBitmap(len(list), s.read(stream.Missing))
+	if err != nil {
+		return err
+	}
+	for i, e := range list {
+		if missing.Missing(i) {
+			if err := s.send(ctx, e); err != nil {
+				return fmt.Errorf("local repository: object %s: %w", e.Sum, err)
+			}
+		}
+	}
+	return s.conn.End(stream.Object)
+}
+
+// offer names the refs, and sends those of their commits that the receiver does
+// not show already.
+func (s *streamPush) offer(ctx context.Context, states []stream.RefState) error {
+	shown := map[string]bool{}
+	for _, state := range states {
+		shown[state.Commit] = true
+	}
+	var offers []stream.RefOffer
+	var commits []ostree.Checksum
+	for _, ref := range s.src.refs.Sorted() {
+		if len(s.named) > 0 && !slices.Contains(s.named, string(ref)) {
+			continue
+		}
+		sum := s.src.refs[ref]
+		offers = append(offers, stream.RefOffer{Ref: string(ref), Commit: sum.String()})
+		if !shown[sum.String()] {
+			shown[sum.String()] = true
+			commits = append(commits, sum)
+		}
+	}
+	if err := stream.WriteRefs(s.conn, stream.Offer, offers); err != nil {
+		return err
+	}
+	for _, sum := range commits {
+		object, err := s.src.repo.CommitObject(sum)
+		if err != nil {
+			return fmt.Errorf("local repository: commit %s: %w", sum, err)
+		}
+		detached, err := s.src.repo.DetachedMetadata(ctx, sum)
+		if err != nil {
+			return fmt.Errorf("local repository: commit %s: %w", sum, err)
+		}
+		if err := s.conn.PutCommit(sum, object, detached); err != nil {
+			return err
+		}
+		s.count(int64(len(object) + len(detached)))
+	}
+	return s.conn.End(stream.Commit)
+}
+
+func (s *streamPush) count(bytes int64) {
+	s.totals.Objects++
+	s.totals.Bytes += bytes
+}
+
+func (s *streamPush) readWanted() ([]ostree.Checksum, error) {
+	var wanted []ostree.Checksum
+	read := s.read(stream.Wanted)
+	for {
+		payload, err := read()
+		if err != nil || len(payload) == 0 {
+			return wanted, err
+		}
+		some, err := stream.ParseSums(payload)
+		if err != nil {
+			return nil, err
+		}
+		wanted = append(wanted, some...)
+	}
+}
+
+// list tells what the wanted commits consist of, other than what is below trees
+// that the receiver shows.
+func (s *streamPush) list(ctx context.Context, states []stream.RefState, wanted []ostree.Checksum) ([]stream.Entry, error) {
+	w := &walker{repo: s.src.repo, seen: map[stream.Entry]bool{}}
+	for _, state := range states {
+		tree, err := parseTree(state.Tree)
+		if err != nil {
+			return nil, fmt.Errorf("refs of the receiver: ref %q: %w", state.Ref, err)
+		}
+		if err := w.skip(ctx, tree); err != nil {
+			return nil, err
+		}
+	}
+	w.emit = func(e stream.Entry) error {
+		w.list = append(w.list, e)
+		if w.payload = stream.AppendEntry(w.payload, e); len(w.list)%stream.ListSize == 0 {
+			return w.flush(s.conn)
+		}
+		return nil
+	}
+	offered := s.offered()
+	for _, sum := range wanted {
+		if !offered[sum] {
+			return nil, fmt.Errorf("the receiver wants commit %s, which was not offered", sum)
+		}
+		commit, err := s.src.repo.LoadCommit(sum)
+		if err != nil {
+			return nil, fmt.Errorf("local repository: commit %s: %w", sum, err)
+		}
+		commit.Close()
+		if err := w.walk(commit.Tree); err != nil {
+			return nil, fmt.Errorf("local repository: commit %s: %w", sum, err)
+		}
+	}
+	if err := w.flush(s.conn); err != nil {
+		return nil, err
+	}
+	return w.list, s.conn.End(stream.List)
+}
+
+// offered returns the commits that may be asked for.
+func (s *streamPush) offered() map[ostree.Checksum]bool {
+	sums := map[ostree.Checksum]bool{}
+	for ref, sum := range s.src.refs {
+		if len(s.named) == 0 || slices.Contains(s.named, string(ref)) {
+			sums[sum] = true
+		}
+	}
+	return sums
+}
+
+func parseTree(text [2]string) (tree ostree.Tree, err error) {
+	if tree.Contents, err = ostree.ParseChecksum(text[0]); err != nil {
+		return tree, err
+	}
+	tree.Meta, err = ostree.ParseChecksum(text[1])
+	return tree, err
+}
+
+// walker lists the objects of trees, each once, and nothing before what it is
+// made of.
+type walker struct {
+	repo    *ostree.Repo
+	seen    map[stream.Entry]bool
+	emit    func(stream.Entry) error
+	list    []stream.Entry
+	payload []byte
+}
+
+func (w *walker) flush(conn *stream.Conn) error {
+	if len(w.payload) == 0 {
+		return nil
+	}
+	err := conn.Write(stream.List, w.payload)
+	w.payload = w.payload[:0]
+	return err
+}
+
+// skip leaves out what is below a tree of the receiver's, as far as it is here.
+func (w *walker) skip(ctx context.Context, tree ostree.Tree) error {
+	has, err := w.repo.HasObject(ctx, ostree.ObjectDirTree, tree.Contents)
+	if err != nil || !has {
+		return err
+	}
+	w.emit = func(stream.Entry) error { return nil }
+	err = w.walk(tree)
+	if errors.Is(err, ostree.ErrNotFound) {
+		return nil // only a part of it is here
+	}
+	return err
+}
+
+func (w *walker) walk(tree ostree.Tree) error {
+	if err := w.visit(ostree.ObjectDirMeta, tree.Meta); err != nil {
+		return err
+	}
+	if w.seen[stream.Entry{Type: ostree.ObjectDirTree, Sum: tree.Contents}] {
+		return nil
+	}
+	files, dirs, err := w.repo.DirTree(tree.Contents)
+	if err != nil {
+		return err
+	}
+	for _, sum := range files {
+		if err := w.visit(ostree.ObjectFile, sum); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		if err := w.walk(dir); err != nil {
+			return err
+		}
+	}
+	return w.visit(ostree.ObjectDirTree, tree.Contents)
+}
+
+func (w *walker) visit(t ostree.ObjectType, sum ostree.Checksum) error {
+	e := stream.Entry{Type: t, Sum: sum}
+	if w.seen[e] {
+		return nil
+	}
+	w.seen[e] = true
+	return w.emit(e)
+}
+
+// send sends an object.
+func (s *streamPush) send(ctx context.Context, e stream.Entry) error {
+	f, size, err := s.open(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := s.conn.PutObject(e, size, f); err != nil {
+		return err
+	}
+	s.count(size)
+	return nil
+}
+
+// open opens an object in the form that archive repositories have it in.
+func (s *streamPush) open(ctx context.Context, e stream.Entry) (*os.File, int64, error) {
+	if e.Type != ostree.ObjectFile || s.src.repo.Mode() == ostree.ModeArchive {
+		f, err := s.src.open(ostree.ArchivePath(e.Type, e.Sum))
+		if err != nil {
+			return nil, 0, err
+		}
+		info, err := f.Stat()
+		if err == nil && !info.Mode().IsRegular() {
+			err = fs.ErrInvalid
+		}
+		if err != nil {
+			f.Close()
+			return nil, 0, err
+		}
+		return f, info.Size(), nil
+	}
+	return s.compress(ctx, e.Sum)
+}
+
+// compress brings a content object of another mode into that form. Its size has
+// to be known before it is sent.
+func (s *streamPush) compress(ctx context.Context, sum ostree.Checksum) (_ *os.File, _ int64, err error) {
+	content, err := s.src.repo.OpenContent(ctx, sum)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer content.Close()
+	f, err := os.CreateTemp("", "ostree-push-object-")
+	if err != nil {
+		return nil, 0, err
+	}
+	os.Remove(f.Name())
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	size, err := io.Copy(f, content)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	return f, size, err
+}

@@ -1,0 +1,336 @@
+package receive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+	"ostree-push/stream"
+)
+
+// This file is the other way to fill a quarantine: the pusher sends what is
+// missing, in one stream on standard input (docs/protocol.md).
+
+// streamFiller fills a quarantine from a stream.
+type streamFiller struct {
+	r    *receiver
+	in   *stallReader
+	conn *stream.Conn
+}
+
+// read reads a frame of that kind, for which the pusher has the time of the
+// configured timeout.
+func (f *streamFiller) read(kind stream.Kind) ([]byte, error) {
+	f.in.expect()
+	return f.conn.ReadKind(kind)
+}
+
+// withStream greets the pusher, has receive receive, and tells the pusher how it
+// ended.
+func withStream(ctx context.Context, stdin *os.File, stdout io.Writer, receive func(*streamFiller) error) error {
+	const timeout = time.Minute // until the configuration says
+	in := newStallReader(ctx, stdin, timeout)
+	f := &streamFiller{in: in, conn: stream.New(in, stdout)}
+	if err := f.conn.Greet(); err != nil {
+		return fmt.Errorf("greet the pusher: %w", err)
+	}
+	err := receive(f)
+	var ended stream.Ended
+	if err != nil {
+		ended.Error = err.Error()
+	}
+	payload, _ := json.Marshal(ended)
+	f.conn.Write(stream.Result, payload)
+	return err
+}
+
+// eventFrames is what a Sink of events writes to: each line is a frame.
+type eventFrames struct{ conn *stream.Conn }
+
+func (e eventFrames) Write(line []byte) (int, error) {
+	return len(line), e.conn.Write(stream.Event, line)
+}
+
+func (f *streamFiller) start(ctx context.Context, q *quarantine) error {
+	return f.r.connectKeys(q)
+}
+
+// fillCommits says which refs there are, and takes those that are offered and
+// their commits.
+func (f *streamFiller) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
+	have, err := f.r.target.Refs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	if err := f.sendState(have); err != nil {
+		return nil, err
+	}
+	source, err := f.readOffer()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.readCommits(ctx, q, source); err != nil {
+		return nil, err
+	}
+	wanted, current, err := f.r.wantedOf(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	return loadOffers(q, wanted, current)
+}
+
+func (f *streamFiller) sendState(have ostree.Refs) error {
+	var states []stream.RefState
+	for _, ref := range have.Sorted() {
+		if len(states) == stream.MaxRefs {
+			break // the others have to be told in full
+		}
+		commit, err := f.r.target.LoadCommit(have[ref])
+		if err != nil {
+			return fmt.Errorf("ref %s: load current commit %s: %w", ref, have[ref], err)
+		}
+		states = append(states, stream.RefState{
+			Ref: string(ref), Commit: have[ref].String(), Timestamp: commit.Timestamp,
+			Tree: [2]string{commit.Tree.Contents.String(), commit.Tree.Meta.String()},
+		})
+		commit.Close()
+	}
+	return stream.WriteRefs(f.conn, stream.State, states)
+}
+
+func (f *streamFiller) readOffer() (ostree.Refs, error) {
+	offered, err := stream.ReadRefs[stream.RefOffer](func() ([]byte, error) { return f.read(stream.Offer) })
+	if err != nil {
+		return nil, fmt.Errorf("refs of the pusher: %w", err)
+	}
+	source := ostree.Refs{}
+	for _, o := range offered {
+		ref, err := ostree.ParseRef(o.Ref)
+		if err != nil {
+			return nil, fmt.Errorf("refs of the pusher: %w", err)
+		}
+		if source[ref], err = ostree.ParseChecksum(o.Commit); err != nil {
+			return nil, fmt.Errorf("refs of the pusher: ref %s: %w", ref, err)
+		}
+	}
+	return source, nil
+}
+
+// readCommits stores and checks the commits that come, which have to be commits
+// of offered refs.
+func (f *streamFiller) readCommits(ctx context.Context, q *quarantine, source ostree.Refs) error {
+	due := map[ostree.Checksum]bool{}
+	for _, sum := range source {
+		due[sum] = true
+	}
+	for {
+		payload, err := f.read(stream.Commit)
+		if err != nil {
+			return fmt.Errorf("commits of the pusher: %w", err)
+		}
+		if len(payload) == 0 {
+			return nil
+		}
+		sum, object, detached, err := stream.ParseCommit(payload)
+		if err != nil {
+			return err
+		}
+		if !due[sum] {
+			return fmt.Errorf("commit %s: nobody asked for it", sum)
+		}
+		delete(due, sum)
+		if len(object) > ostree.MaxMetadataSize || len(detached) > ostree.MaxMetadataSize {
+			return fmt.Errorf("commit %s is too large", sum)
+		}
+		if err := f.storeCommit(ctx, q, sum, object, detached); err != nil {
+			return fmt.Errorf("commit %s: %w", sum, err)
+		}
+		f.count(int64(len(object) + len(detached)))
+	}
+}
+
+func (f *streamFiller) storeCommit(ctx context.Context, q *quarantine, sum ostree.Checksum, object, detached []byte) error {
+	w, err := q.create(ostree.ObjectCommit, sum)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(object)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := q.repo.CheckObject(ctx, ostree.ObjectCommit, sum); err != nil {
+		return err
+	}
+	if len(detached) == 0 {
+		return nil
+	}
+	return q.repo.WriteDetachedMetadata(ctx, sum, detached)
+}
+
+func (f *streamFiller) count(bytes int64) {
+	f.r.totals.Objects++
+	f.r.totals.Bytes += bytes
+}
+
+// fillContent says which commits are wanted, which may be none, and takes the
+// objects that they need.
+func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
+	if err := f.conn.WriteSums(stream.Wanted, checksums(accepted)); err != nil || len(accepted) == 0 {
+		return err
+	}
+	missing, err := f.readList(ctx)
+	if err != nil {
+		return fmt.Errorf("list of objects: %w", err)
+	}
+	if err := f.readObjects(ctx, q, missing); err != nil {
+		return fmt.Errorf("receive the objects: %w", err)
+	}
+	return nil
+}
+
+// readList reads what the commits consist of, and answers what of it is missing.
+func (f *streamFiller) readList(ctx context.Context) (map[stream.Entry]bool, error) {
+	var answer stream.Bitmap
+	missing := map[stream.Entry]bool{}
+	for n := 0; ; {
+		payload, err := f.read(stream.List)
+		if err != nil {
+			return nil, err
+		}
+		if len(payload) == 0 {
+			return missing, f.conn.WriteBitmap(&answer)
+		}
+		entries, err := stream.ParseList(payload)
+		if err != nil {
+			return nil, err
+		}
+		if n += len(entries); n > stream.MaxObjects {
+			return nil, fmt.Errorf("more than %d objects", stream.MaxObjects)
+		}
+		for _, e := range entries {
+			has, err := f.r.target.HasObject(ctx, e.Type, e.Sum)
+			if err != nil {
+				return nil, err
+			}
+			if missing[e] {
+				return nil, fmt.Errorf("object %s is listed twice", e.Sum)
+			}
+			answer.Add(!has)
+			if !has {
+				missing[e] = true
+			}
+		}
+	}
+}
+
+// readObjects stores the objects that come as they are, and has them checked on
+// all processors while others still come.
+func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing map[stream.Entry]bool) (err error) {
+	total := len(missing)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	queue := make(chan stream.Entry, 1000)
+	var checkers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		checkers.Add(1)
+		go func() {
+			defer checkers.Done()
+			for e := range queue {
+				if ctx.Err() != nil {
+					continue
+				}
+				if err := q.repo.CheckObject(ctx, e.Type, e.Sum); err != nil {
+					cancel(err)
+				}
+			}
+		}()
+	}
+	defer func() {
+		close(queue)
+		checkers.Wait()
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+	}()
+	progress := progressMeter{sink: f.r.sink}
+	for done := 0; ; done++ {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		payload, err := f.read(stream.Object)
+		if err != nil {
+			return err
+		}
+		if len(payload) == 0 {
+			break
+		}
+		e, size, err := stream.ParseObject(payload)
+		if err != nil {
+			return err
+		}
+		if !missing[e] {
+			return fmt.Errorf("object %s: nobody asked for it", e.Sum)
+		}
+		delete(missing, e)
+		if err := f.storeObject(q, e, size); err != nil {
+			return fmt.Errorf("object %s: %w", e.Sum, err)
+		}
+		queue <- e
+		f.count(size)
+		progress.show(report.Progress{Phase: "Receiving objects", Done: done + 1, Total: total, Bytes: f.r.totals.Bytes})
+	}
+	for e := range missing {
+		return fmt.Errorf("object %s has not been sent", e.Sum)
+	}
+	return nil
+}
+
+func (f *streamFiller) storeObject(q *quarantine, e stream.Entry, size int64) (err error) {
+	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
+		return fmt.Errorf("%d bytes are too many", size)
+	}
+	if err := q.checkSpaceFor(uint64(size)); err != nil {
+		return err
+	}
+	w, err := q.create(e.Type, e.Sum)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	if e.Type != ostree.ObjectFile || harmless(size) {
+		return f.conn.Body(w, size)
+	}
+	check := newInflateCheck()
+	err = f.conn.Body(io.MultiWriter(w, check), size)
+	return errors.Join(check.close(), err)
+}
+
+// checked reports that every object has been checked when it came.
+func (f *streamFiller) checked() bool { return true }
+
+func (f *streamFiller) close() {}
+
+// create makes the file of an object in the quarantine.
+func (q *quarantine) create(t ostree.ObjectType, sum ostree.Checksum) (*os.File, error) {
+	path := filepath.Join(q.dir, ostree.ArchivePath(t, sum))
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | unix.O_NOFOLLOW
+	f, err := os.OpenFile(path, flags, 0o644)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		f, err = os.OpenFile(path, flags, 0o644)
+	}
+	return f, err
+}

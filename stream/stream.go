@@ -1,0 +1,410 @@
+// Package stream is the wire format in which an ostree-push and an
+// ostree-receive of ours talk: docs/protocol.md.
+package stream
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"ostree-push/ostree"
+)
+
+// Greeting is the line that a receiver begins with.
+const Greeting = "ostree-push stream 1\n"
+
+// URL is what a pusher names as URL to ask for the stream.
+const URL = "-"
+
+// Kind is what a frame is about.
+type Kind byte
+
+// The kinds of frames.
+const (
+	State   Kind = 'G' // receiver: refs it has
+	Offer   Kind = 'O' // pusher: refs
+	Commit  Kind = 'C' // pusher: a commit
+	Wanted  Kind = 'J' // receiver: commits whose content is wanted
+	List    Kind = 'L' // pusher: the objects of those
+	Missing Kind = 'M' // receiver: which of them are missing
+	Object  Kind = 'D' // pusher: one of those
+	Event   Kind = 'E' // receiver: what happens
+	Result  Kind = 'R' // receiver: how it ended
+)
+
+const (
+	// MaxPayload is the size of the largest payload of a frame, in bytes.
+	MaxPayload = 1 << 20
+	// MaxRefs is how many refs either side may name.
+	MaxRefs = 100_000
+	// MaxObjects is how many objects may be listed.
+	MaxObjects = 50_000_000
+	// maxCommit is the size of the largest payload of a Commit frame.
+	maxCommit = 2*ostree.MaxMetadataSize + 1024
+
+	headerSize = 5
+	refsAtOnce = 1000
+)
+
+// Conn is one end of a connection. One goroutine may read, and any number
+// write.
+type Conn struct {
+	r  *bufio.Reader
+	mu sync.Mutex
+	w  *bufio.Writer
+}
+
+const bufferSize = 256 << 10
+
+// New returns a Conn that reads from r and writes to w.
+func New(r io.Reader, w io.Writer) *Conn {
+	return &Conn{r: bufio.NewReaderSize(r, bufferSize), w: bufio.NewWriterSize(w, bufferSize)}
+}
+
+// Greet writes the greeting.
+func (c *Conn) Greet() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.w.WriteString(Greeting)
+	return c.w.Flush()
+}
+
+// Greeted reports whether the other end begins with the greeting. What it began
+// with instead is returned.
+func (c *Conn) Greeted() (bool, []byte) {
+	var read []byte
+	for i := range len(Greeting) {
+		b, err := c.r.ReadByte()
+		if err != nil {
+			return false, read
+		}
+		read = append(read, b)
+		if b != Greeting[i] {
+			return false, read
+		}
+	}
+	return true, nil
+}
+
+// Write writes a frame, and sends it.
+func (c *Conn) Write(kind Kind, payload []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.put(kind, payload); err != nil {
+		return err
+	}
+	return c.w.Flush()
+}
+
+// Put writes a frame that may wait for others before it is sent.
+func (c *Conn) Put(kind Kind, payload []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.put(kind, payload)
+}
+
+func (c *Conn) put(kind Kind, payload []byte) error {
+	var header [headerSize]byte
+	header[0] = byte(kind)
+	binary.BigEndian.PutUint32(header[1:], uint32(len(payload)))
+	if _, err := c.w.Write(header[:]); err != nil {
+		return err
+	}
+	_, err := c.w.Write(payload)
+	return err
+}
+
+// End writes the empty frame that ends those of a kind, and sends all.
+func (c *Conn) End(kind Kind) error { return c.Write(kind, nil) }
+
+// ErrEnded is that the other end has gone before its last frame.
+var ErrEnded = errors.New("the connection ended early")
+
+// Read reads a frame.
+func (c *Conn) Read() (Kind, []byte, error) {
+	var header [headerSize]byte
+	if _, err := io.ReadFull(c.r, header[:]); err != nil {
+		return 0, nil, ended(err)
+	}
+	kind, size := Kind(header[0]), int64(binary.BigEndian.Uint32(header[1:]))
+	limit := int64(MaxPayload)
+	if kind == Commit {
+		limit = maxCommit
+	}
+	if size > limit {
+		return 0, nil, fmt.Errorf("a frame %q of %d bytes, and %d are the most", kind, size, limit)
+	}
+	payload := make([]byte, size)
+	if _, err := io.ReadFull(c.r, payload); err != nil {
+		return 0, nil, ended(err)
+	}
+	return kind, payload, nil
+}
+
+// ReadKind reads a frame that has to be of that kind.
+func (c *Conn) ReadKind(want Kind) ([]byte, error) {
+	kind, payload, err := c.Read()
+	if err != nil {
+		return nil, err
+	}
+	if kind != want {
+		return nil, fmt.Errorf("a frame %q instead of %q", kind, want)
+	}
+	return payload, nil
+}
+
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrEnded
+	}
+	return err
+}
+
+// RefState is a ref of the receiver, and the commit it shows.
+type RefState struct {
+	Ref       string    `json:"ref"`
+	Commit    string    `json:"commit"`
+	Timestamp uint64    `json:"timestamp"`
+	Tree      [2]string `json:"tree"` // dirtree and dirmeta
+}
+
+// RefOffer is a ref of the pusher.
+type RefOffer struct {
+	Ref    string `json:"ref"`
+	Commit string `json:"commit"`
+}
+
+// WriteRefs writes refs in frames of a kind, and their end.
+func WriteRefs[T any](c *Conn, kind Kind, refs []T) error {
+	for len(refs) > 0 {
+		n := min(len(refs), refsAtOnce)
+		payload, err := json.Marshal(refs[:n])
+		if err != nil {
+			return err
+		}
+		if err := c.Put(kind, payload); err != nil {
+			return err
+		}
+		refs = refs[n:]
+	}
+	return c.End(kind)
+}
+
+// ReadRefs reads what WriteRefs has written, with read, which reads a frame of
+// that kind.
+func ReadRefs[T any](read func() ([]byte, error)) ([]T, error) {
+	var all []T
+	for {
+		payload, err := read()
+		if err != nil || len(payload) == 0 {
+			return all, err
+		}
+		var some []T
+		if err := json.Unmarshal(payload, &some); err != nil {
+			return nil, fmt.Errorf("list of refs: %w", err)
+		}
+		if all = append(all, some...); len(all) > MaxRefs {
+			return nil, fmt.Errorf("more than %d refs", MaxRefs)
+		}
+	}
+}
+
+// Entry names an object.
+type Entry struct {
+	Type ostree.ObjectType
+	Sum  ostree.Checksum
+}
+
+const entrySize = 1 + 32
+
+func (e Entry) append(p []byte) []byte {
+	return append(append(p, byte(e.Type)), e.Sum[:]...)
+}
+
+func parseEntry(p []byte) (Entry, error) {
+	e := Entry{Type: ostree.ObjectType(p[0]), Sum: ostree.Checksum(p[1:entrySize])}
+	switch e.Type {
+	case ostree.ObjectFile, ostree.ObjectDirTree, ostree.ObjectDirMeta:
+		return e, nil
+	}
+	return e, fmt.Errorf("an object of type %d", e.Type)
+}
+
+// AppendEntry appends e to the payload of a List frame.
+func AppendEntry(payload []byte, e Entry) []byte { return e.append(payload) }
+
+// ListSize is how many entries a List frame has at most.
+const ListSize = MaxPayload / entrySize
+
+// ParseList reads the payload of a List frame.
+func ParseList(payload []byte) ([]Entry, error) {
+	if len(payload)%entrySize != 0 {
+		return nil, fmt.Errorf("a list of %d bytes", len(payload))
+	}
+	entries := make([]Entry, 0, len(payload)/entrySize)
+	for ; len(payload) > 0; payload = payload[entrySize:] {
+		e, err := parseEntry(payload)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// WriteSums writes checksums in frames of a kind, and their end.
+func (c *Conn) WriteSums(kind Kind, sums []ostree.Checksum) error {
+	const atOnce = MaxPayload / 32
+	for len(sums) > 0 {
+		n := min(len(sums), atOnce)
+		payload := make([]byte, 0, n*32)
+		for _, sum := range sums[:n] {
+			payload = append(payload, sum[:]...)
+		}
+		if err := c.Put(kind, payload); err != nil {
+			return err
+		}
+		sums = sums[n:]
+	}
+	return c.End(kind)
+}
+
+// ParseSums reads a payload of checksums.
+func ParseSums(payload []byte) ([]ostree.Checksum, error) {
+	if len(payload)%32 != 0 {
+		return nil, fmt.Errorf("checksums of %d bytes", len(payload))
+	}
+	sums := make([]ostree.Checksum, 0, len(payload)/32)
+	for ; len(payload) > 0; payload = payload[32:] {
+		sums = append(sums, ostree.Checksum(payload[:32]))
+	}
+	return sums, nil
+}
+
+// PutCommit writes a commit with its detached metadata, which may be empty.
+func (c *Conn) PutCommit(sum ostree.Checksum, object, detached []byte) error {
+	payload := make([]byte, 0, len(sum)+4+len(detached)+len(object))
+	payload = append(payload, sum[:]...)
+	payload = binary.BigEndian.AppendUint32(payload, uint32(len(detached)))
+	payload = append(payload, detached...)
+	payload = append(payload, object...)
+	if len(payload) > maxCommit {
+		return fmt.Errorf("commit %s is too large", sum)
+	}
+	return c.Put(Commit, payload)
+}
+
+// ParseCommit reads the payload of a Commit frame.
+func ParseCommit(payload []byte) (sum ostree.Checksum, object, detached []byte, err error) {
+	if len(payload) < len(sum)+4 {
+		return sum, nil, nil, fmt.Errorf("a commit of %d bytes", len(payload))
+	}
+	sum = ostree.Checksum(payload[:len(sum)])
+	size := int64(binary.BigEndian.Uint32(payload[len(sum):]))
+	rest := payload[len(sum)+4:]
+	if size > int64(len(rest)) {
+		return sum, nil, nil, fmt.Errorf("commit %s: %d bytes of metadata in a frame of %d", sum, size, len(payload))
+	}
+	return sum, rest[size:], rest[:size], nil
+}
+
+// PutObject writes an object with the bytes of body, of which there are size.
+func (c *Conn) PutObject(e Entry, size int64, body io.Reader) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	header := binary.BigEndian.AppendUint64(e.append(nil), uint64(size))
+	if err := c.put(Object, header); err != nil {
+		return err
+	}
+	n, err := io.Copy(c.w, io.LimitReader(body, size))
+	if err == nil && n < size {
+		err = fmt.Errorf("object %s has %d bytes, not %d", e.Sum, n, size)
+	}
+	return err
+}
+
+// ParseObject reads the payload of an Object frame. The object's bytes follow
+// in Body.
+func ParseObject(payload []byte) (e Entry, size int64, err error) {
+	if len(payload) != entrySize+8 {
+		return e, 0, fmt.Errorf("an object's frame of %d bytes", len(payload))
+	}
+	if e, err = parseEntry(payload); err != nil {
+		return e, 0, err
+	}
+	raw := binary.BigEndian.Uint64(payload[entrySize:])
+	if raw > 1<<62 {
+		return e, 0, fmt.Errorf("object %s of %d bytes", e.Sum, raw)
+	}
+	return e, int64(raw), nil
+}
+
+// Body copies the bytes of an object that follow a frame to w.
+func (c *Conn) Body(w io.Writer, size int64) error {
+	_, err := io.CopyN(w, c.r, size)
+	return ended(err)
+}
+
+// Bitmap says for each entry of a list whether it is missing.
+type Bitmap struct {
+	bits []byte
+	n    int
+}
+
+// Add appends an entry.
+func (b *Bitmap) Add(missing bool) {
+	if b.n%8 == 0 {
+		b.bits = append(b.bits, 0)
+	}
+	if missing {
+		b.bits[b.n/8] |= 0x80 >> (b.n % 8)
+	}
+	b.n++
+}
+
+// Missing reports whether the entry i is missing.
+func (b *Bitmap) Missing(i int) bool { return b.bits[i/8]&(0x80>>(i%8)) != 0 }
+
+// WriteBitmap writes a bitmap, in as many frames as it takes.
+func (c *Conn) WriteBitmap(b *Bitmap) error {
+	for bits := b.bits; len(bits) > 0; {
+		n := min(len(bits), MaxPayload)
+		if err := c.Put(Missing, bits[:n]); err != nil {
+			return err
+		}
+		bits = bits[n:]
+	}
+	return c.End(Missing)
+}
+
+// ReadBitmap reads a bitmap of n entries, with read, which reads a frame of the
+// kind Missing.
+func ReadBitmap(n int, read func() ([]byte, error)) (*Bitmap, error) {
+	b := &Bitmap{n: n}
+	for {
+		payload, err := read()
+		if err != nil {
+			return nil, err
+		}
+		if len(payload) == 0 {
+			break
+		}
+		b.bits = append(b.bits, payload...)
+		if len(b.bits) > (n+7)/8 {
+			break
+		}
+	}
+	if len(b.bits) != (n+7)/8 {
+		return nil, fmt.Errorf("a bitmap of %d bytes for %d objects", len(b.bits), n)
+	}
+	return b, nil
+}
+
+// Ended is the payload of a Result frame.
+type Ended struct {
+	Error string `json:"error,omitempty"`
+}
