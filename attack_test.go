@@ -318,6 +318,13 @@ func (v *victim) receive(args ...string) (string, error) {
 func (v *victim) refuses(t *testing.T, args ...string) string {
 	t.Helper()
 	stderr, err := v.receive(args...)
+	v.checkRefused(t, stderr, err)
+	return stderr
+}
+
+// checkRefused checks how a receiver has ended, and what it has left.
+func (v *victim) checkRefused(t *testing.T, stderr string, err error) {
+	t.Helper()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("the receiver ends with %v\n%s", err, stderr)
@@ -331,7 +338,6 @@ func (v *victim) refuses(t *testing.T, args ...string) string {
 			t.Errorf("left: %v", left)
 		}
 	}
-	return stderr
 }
 
 // What is named on the command line is no better.

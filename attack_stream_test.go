@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"ostree-push/ostree"
+	"ostree-push/stream"
+)
+
+// rogue is a pusher that need not keep to the protocol.
+type rogue struct {
+	t       *testing.T
+	s       *lyingSource
+	conn    *stream.Conn
+	stdin   io.WriteCloser
+	entries []stream.Entry
+	bodies  map[stream.Entry][]byte
+}
+
+// start gets as far as the content being asked for.
+func (p *rogue) start() error {
+	if ok, began := p.conn.Greeted(); !ok {
+		return errors.New("no greeting but " + string(began))
+	}
+	if err := p.skip(stream.State); err != nil {
+		return err
+	}
+	sum := p.s.commitOf(p.t, "main")
+	if err := stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: sum}}); err != nil {
+		return err
+	}
+	_, commit := p.s.object(p.t, "commit", "main")
+	if err := p.conn.PutCommit(p.sum(sum), commit, nil); err != nil {
+		return err
+	}
+	if err := p.conn.End(stream.Commit); err != nil {
+		return err
+	}
+	return p.skip(stream.Wanted)
+}
+
+func (p *rogue) sum(s string) ostree.Checksum {
+	sum, err := ostree.ParseChecksum(s)
+	if err != nil {
+		panic(err)
+	}
+	return sum
+}
+
+// skip reads frames to the end of those of a kind.
+func (p *rogue) skip(kind stream.Kind) error {
+	for {
+		got, payload, err := p.conn.Read()
+		if err != nil || got == kind && len(payload) == 0 {
+			return err
+		}
+	}
+}
+
+// list tells of all objects of the commit.
+func (p *rogue) list() error {
+	var payload []byte
+	for _, e := range p.entries {
+		payload = stream.AppendEntry(payload, e)
+	}
+	if err := p.conn.Write(stream.List, payload); err != nil {
+		return err
+	}
+	if err := p.conn.End(stream.List); err != nil {
+		return err
+	}
+	return p.skip(stream.Missing)
+}
+
+// put sends an object with that content.
+func (p *rogue) put(e stream.Entry, content []byte) error {
+	return p.conn.PutObject(e, int64(len(content)), bytes.NewReader(content))
+}
+
+// putAll sends all objects, with what replace has instead of their content.
+func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
+	for _, e := range p.entries {
+		content, ok := replace[e]
+		if !ok {
+			content = p.bodies[e]
+		}
+		if err := p.put(e, content); err != nil {
+			return err
+		}
+	}
+	return p.conn.End(stream.Object)
+}
+
+// TestRoguePushers has pushers with a key send what no honest one would: the
+// receiver says what is wrong, and the repository is as it was.
+func TestRoguePushers(t *testing.T) {
+	s := newLyingSource(t)
+	var entries []stream.Entry
+	bodies := map[stream.Entry][]byte{}
+	for _, extension := range []string{"filez", "dirtree"} {
+		path, content := s.object(t, extension, "main")
+		e := stream.Entry{Type: ostree.ObjectFile, Sum: sumOf(t, path)}
+		if extension == "dirtree" {
+			e.Type = ostree.ObjectDirTree
+		}
+		entries = append(entries, e)
+		bodies[e] = content
+	}
+	// The dirmeta is one that the victim has.
+	file, tree := entries[0], entries[1]
+	_, otherFile := s.object(t, "filez", "other")
+	_, otherTree := s.object(t, "dirtree", "other")
+	_, otherCommit := s.object(t, "commit", "other")
+	stranger := stream.Entry{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}
+
+	for _, test := range []struct {
+		name string
+		do   func(p *rogue) error
+		want string // of standard error; "": the push is good
+	}{
+		{"nothing wrong", func(p *rogue) error { return errors.Join(p.start(), p.list(), p.putAll(nil)) }, ""},
+		{"another file under its name", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: otherFile}))
+		}, "[Cc]orrupted file object"},
+		{"another tree under its name", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{tree: otherTree}))
+		}, "[Cc]orrupted dirtree"},
+		{"a bomb", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: bomb(t, bodies[file])}))
+		}, "it is a compression bomb"},
+		{"a file cut short", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: bodies[file][:1000]}))
+		}, "receive the objects: "},
+		{"the end in an object", func(p *rogue) error {
+			p.start()
+			p.list()
+			p.conn.PutObject(file, 1<<20, bytes.NewReader(bodies[file]))
+			return p.conn.Write(stream.Object, nil)
+		}, "the connection ended early|nobody asked for it"},
+		{"an object twice", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.put(file, bodies[file]), p.put(file, bodies[file]), p.conn.End(stream.Object))
+		}, "object [0-9a-f]{64}: nobody asked for it"},
+		{"an object that nobody asked for", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.put(stranger, bodies[file]), p.conn.End(stream.Object))
+		}, "object 01[0-9a-f]{62}: nobody asked for it"},
+		{"an object too few", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.put(file, bodies[file]), p.conn.End(stream.Object))
+		}, "object [0-9a-f]{64} has not been sent"},
+		{"an object of no kind", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.put(stream.Entry{Type: 9}, nil), p.conn.End(stream.Object))
+		}, "an object of type 9"},
+		{"an enormous tree", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.conn.PutObject(tree, 1<<40, zeros{}))
+		}, "[0-9]+ bytes are too many"},
+		{"an enormous file", func(p *rogue) error {
+			return errors.Join(p.start(), p.list(), p.conn.PutObject(file, 1<<60, zeros{}))
+		}, "no space left"},
+		{"a list with an object twice", func(p *rogue) error {
+			p.entries = append(p.entries, p.entries[0])
+			return errors.Join(p.start(), p.list())
+		}, "listed twice"},
+		{"a list that leaves out the tree", func(p *rogue) error {
+			p.entries = p.entries[:1]
+			return errors.Join(p.start(), p.list(), p.putAll(nil))
+		}, "import the objects: "},
+		{"a commit that was not offered", func(p *rogue) error {
+			p.conn.Greeted()
+			p.skip(stream.State)
+			stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: s.commitOf(t, "main")}})
+			p.conn.PutCommit(p.sum(s.commitOf(t, "other")), otherCommit, nil)
+			return p.conn.End(stream.Commit)
+		}, "commit [0-9a-f]{64}: nobody asked for it"},
+		{"another commit under its name", func(p *rogue) error {
+			p.conn.Greeted()
+			p.skip(stream.State)
+			stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: s.commitOf(t, "main")}})
+			p.conn.PutCommit(p.sum(s.commitOf(t, "main")), otherCommit, nil)
+			return p.conn.End(stream.Commit)
+		}, "[Cc]orrupted commit"},
+		{"no commit", func(p *rogue) error {
+			p.conn.Greeted()
+			p.skip(stream.State)
+			stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: s.commitOf(t, "main")}})
+			return p.conn.End(stream.Commit)
+		}, "ref main: commit [0-9a-f]{64}: "},
+		{"a ref above", func(p *rogue) error {
+			p.conn.Greeted()
+			p.skip(stream.State)
+			return stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "../x", Commit: s.commitOf(t, "main")}})
+		}, `invalid ref name "../x"`},
+		{"refs without end", func(p *rogue) error {
+			p.conn.Greeted()
+			p.skip(stream.State)
+			many := make([]stream.RefOffer, stream.MaxRefs+1)
+			return stream.WriteRefs(p.conn, stream.Offer, many)
+		}, "more than 100000 refs"},
+		{"a frame out of order", func(p *rogue) error {
+			p.conn.Greeted()
+			return p.conn.Write(stream.Object, nil)
+		}, `a frame 'D' instead of 'O'`},
+		{"a frame that is too large", func(p *rogue) error {
+			p.conn.Greeted()
+			_, err := p.stdin.Write([]byte("O\x7f\xff\xff\xff"))
+			return err
+		}, "a frame 'O' of 2147483647 bytes"},
+		{"nothing at all", func(p *rogue) error {
+			p.conn.Greeted()
+			return errWait
+		}, "the client does not send any more"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			victim := newVictim(t)
+			cmd := exec.Command("ostree-receive", victim.dir, stream.URL)
+			cmd.Env = append(os.Environ(), "OSTREE_RECEIVE_CONF="+victim.config)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			stdin, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			p := &rogue{t: t, s: s, conn: stream.New(stdout, stdin), stdin: stdin, entries: append([]stream.Entry{}, entries...), bodies: bodies}
+			doErr := test.do(p)
+			if !errors.Is(doErr, errWait) {
+				stdin.Close()
+			}
+			io.Copy(io.Discard, stdout)
+			err = cmd.Wait()
+			if test.want == "" {
+				if err != nil || doErr != nil {
+					t.Errorf("%v, %v\n%s", err, doErr, &stderr)
+				}
+				output(t, "ostree", "--repo="+victim.dir, "fsck", "-q")
+				return
+			}
+			victim.checkRefused(t, stderr.String(), err)
+			if !regexp.MustCompile(test.want).MatchString(stderr.String()) {
+				t.Errorf("it says %q, not %q", &stderr, test.want)
+			}
+		})
+	}
+}
+
+// errWait keeps the connection open.
+var errWait = errors.New("wait")
+
+// sumOf returns the checksum in the path of an object.
+func sumOf(t *testing.T, path string) ostree.Checksum {
+	t.Helper()
+	path = strings.TrimPrefix(path, "/objects/")
+	path, _, _ = strings.Cut(path, ".")
+	sum, err := ostree.ParseChecksum(strings.ReplaceAll(path, "/", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
