@@ -185,6 +185,27 @@ func (l *leakTest) round(t *testing.T, i int) {
 
 	l.sign(t, check, fails, q, i)
 
+	has, err := q.HasObject(ctx, ostree.ObjectCommit, l.commit)
+	check(err)
+	if !has {
+		t.Fatal("the commit is not there")
+	}
+	_, err = q.HasObject(ctx, ostree.ObjectDirTree, l.missing)
+	check(err)
+	check(q.CheckObject(ctx, ostree.ObjectCommit, l.commit))
+	fails(q.CheckObject(ctx, ostree.ObjectCommit, l.missing), nil)
+	_, err = q.Metadata(ostree.ObjectDirTree, offered.Tree.Contents)
+	check(err)
+	_, err = q.Metadata(ostree.ObjectDirTree, l.missing)
+	fails(err, ostree.ErrNotFound)
+	_, _, err = q.DirTree(offered.Tree.Contents)
+	check(err)
+	_, _, err = q.DirTree(l.missing)
+	fails(err, ostree.ErrNotFound)
+	detached, err := q.DetachedMetadata(ctx, l.commit)
+	check(err)
+	check(q.WriteDetachedMetadata(ctx, l.commit, detached))
+
 	bare, err := ostree.Open(l.bare)
 	check(err)
 	defer bare.Close()
