@@ -43,7 +43,9 @@ func TestPull(t *testing.T) {
 	}
 	const files = 5
 	last := seen[len(seen)-1]
-	if last.Content != files || last.Fetched <= files || last.Fetched != last.Requested || last.Bytes == 0 {
+	// Newer versions count the request for detached metadata that there is none of.
+	none := last.Requested - last.Fetched
+	if last.Content != files || last.Fetched <= files || none < 0 || none > 1 || last.Bytes == 0 {
 		t.Errorf("at the end: %+v", last)
 	}
 }
