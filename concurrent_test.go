@@ -126,7 +126,7 @@ func newSSHRemote(t *testing.T) *sshRemote {
 	remote.server, err = sshd.Start(sshd.Config{
 		Dir:  private,
 		Path: ours + ":/usr/bin:/bin",
-		Env:  []string{remote.mark, "TMPDIR=" + remote.tmp},
+		Env:  []string{remote.mark, "TMPDIR=" + remote.tmp, "GORACE=" + raceOptions},
 	})
 	if err != nil {
 		t.Fatal(err)

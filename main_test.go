@@ -24,7 +24,11 @@ import (
 	"ostree-push/internal/sshd"
 )
 
+// With the race detector, each program would wait for a second when it ends.
+const raceOptions = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", raceOptions)
 	testscript.Main(m, map[string]func(){
 		"ostree-push":           main,
 		"ostree-receive":        main,
@@ -120,7 +124,7 @@ func status() {
 // peerDir is where Debian's package has the Python programs.
 const peerDir = "/usr/bin"
 
-// scripts runs the scripts below testdata/dir. Each has a private sshd that
+// scripts runs the scripts below testdata/dir, or those of the given names. Each has a private sshd that
 // knows these variables:
 //
 //	HOST     user@127.0.0.1
@@ -128,13 +132,21 @@ const peerDir = "/usr/bin"
 //	PEER     the directory of Debian's programs
 //	SIGNED   a repository that libostree has signed with ed25519
 //	TMPDIR   where our programs make their temporary directories
-func scripts(t *testing.T, dir string, path func(ours string) string) {
+func scripts(t *testing.T, dir string, path func(ours string) string, names ...string) {
 	signed, err := filepath.Abs("receive/sign/testdata/libostree")
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir = filepath.Join("testdata", dir)
+	var files []string
+	for _, name := range names {
+		files = append(files, filepath.Join(dir, name+".txt"))
+	}
+	if len(files) > 0 {
+		dir = ""
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("testdata", dir),
+		Dir: dir, Files: files,
 		Setup: func(e *testscript.Env) error {
 			ours := filepath.SplitList(e.Getenv("PATH"))[0]
 			private, err := os.MkdirTemp("", "ssh")
@@ -146,7 +158,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			server, err := sshd.Start(sshd.Config{
 				Dir:  private,
 				Path: path(ours),
-				Env:  []string{mark, "TMPDIR=" + e.Getenv("TMPDIR")},
+				Env:  []string{mark, "TMPDIR=" + e.Getenv("TMPDIR"), "GORACE=" + raceOptions},
 			})
 			if err != nil {
 				return err
@@ -164,6 +176,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string) {
 			e.Setenv("PEER", peerDir)
 			e.Setenv("SSHDIR", private)
 			e.Setenv("TRANSPORT", os.Getenv("TRANSPORT"))
+			e.Setenv("GORACE", raceOptions)
 			e.Setenv("SIGNED", signed)
 			e.Setenv("HOME", filepath.Join(private, "home")) // as the sessions have it
 			e.Vars = append(e.Vars, mark)
@@ -347,10 +360,12 @@ func TestPush(t *testing.T) {
 }
 
 // TestPushTunnel has objects travel in the way that older versions, and the
-// Python program, know.
+// Python program, know, in those scripts in which that makes a difference.
 func TestPushTunnel(t *testing.T) {
 	t.Setenv("TRANSPORT", "tunnel")
-	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" })
+	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" },
+		"bad-input", "collection", "command", "dry-run", "ed25519", "flatpak", "gpg", "hook", "interrupted",
+		"judge", "modes", "one-ref", "progress", "refs", "resumed", "root-only", "summary")
 }
 
 // TestPeer has Debian's ostree-push on one end.

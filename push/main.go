@@ -28,7 +28,7 @@ type commandLine struct {
 	Identity []string `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"OPTION"`
 	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
 	// Transport is how objects travel.
-	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, by pulling through a tunnel, or in the better way that the server knows (auto)." placeholder:"auto|stream|tunnel"`
+	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, or pulled through a tunnel. The default, auto, is the stream if the server knows it." placeholder:"auto|stream|tunnel"`
 	JSON      bool   `name:"json" help:"Print the result as JSON on standard output."`
 
 	cli.Common

@@ -9,51 +9,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stallReader reads from a client, which has to send at least stallBytes in each
-// timeout, or all that it has to say.
+// stallReader reads from a client that is not to be waited for longer than the
+// timeout until it has sent stallBytes, or all that it has to say.
 type stallReader struct {
 	ctx     context.Context
 	in      *os.File
 	timeout time.Duration
 
-	// The client has sent so many bytes since then.
-	bytes int
-	since time.Time
+	// The client has been waited for so long, for so many bytes.
+	waited time.Duration
+	bytes  int
 }
 
 func newStallReader(ctx context.Context, in *os.File, timeout time.Duration) *stallReader {
-	return &stallReader{ctx: ctx, in: in, timeout: timeout, since: time.Now()}
+	return &stallReader{ctx: ctx, in: in, timeout: timeout}
 }
 
 var errClientStalls = errors.New("the client does not send any more")
 
 func (r *stallReader) Read(p []byte) (int, error) {
-	fds := []unix.PollFd{{Fd: int32(r.in.Fd()), Events: unix.POLLIN}}
-	const slice = 200 * time.Millisecond // in which the end of the context is noticed
-	for {
-		if err := r.ctx.Err(); err != nil {
-			return 0, context.Cause(r.ctx)
-		}
-		n, err := unix.Poll(fds, int(slice/time.Millisecond))
-		if n > 0 {
-			break
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return 0, os.NewSyscallError("poll", err)
-		}
-		if time.Since(r.since) > r.timeout {
-			return 0, errClientStalls
-		}
+	if err := r.wait(); err != nil {
+		return 0, err
 	}
 	n, err := r.in.Read(p)
 	if r.bytes += n; r.bytes >= stallBytes {
 		r.expect()
 	}
-	if time.Since(r.since) > r.timeout {
-		return 0, errClientStalls
-	}
 	return n, err
 }
 
+// wait waits until there is something to read.
+func (r *stallReader) wait() error {
+	const slice = 200 * time.Millisecond // in which the end of the context is noticed
+	fds := []unix.PollFd{{Fd: int32(r.in.Fd()), Events: unix.POLLIN}}
+	for {
+		if r.ctx.Err() != nil {
+			return context.Cause(r.ctx)
+		}
+		start := time.Now()
+		n, err := unix.Poll(fds, int(slice/time.Millisecond))
+		r.waited += time.Since(start)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return os.NewSyscallError("poll", err)
+		case r.waited > r.timeout:
+			return errClientStalls
+		case n > 0:
+			return nil
+		}
+	}
+}
+
 // expect begins the time that the client has for what comes next.
-func (r *stallReader) expect() { r.since, r.bytes = time.Now(), 0 }
+func (r *stallReader) expect() { r.waited, r.bytes = 0, 0 }
