@@ -717,3 +717,58 @@ op_open_archive_stream (OstreeRepo *repo, const char *checksum, GCancellable *ca
     return NULL;
   return g_steal_pointer (&archive);
 }
+
+gboolean
+op_validate_metadata (OstreeObjectType type, const void *data, gsize size, GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (data, size); /* aligned */
+  g_autoptr (GVariant) object = g_variant_ref_sink (
+      g_variant_new_from_bytes (ostree_metadata_variant_type (type), bytes, FALSE));
+  switch (type)
+    {
+    case OSTREE_OBJECT_TYPE_DIR_TREE:
+      return ostree_validate_structureof_dirtree (object, error);
+    case OSTREE_OBJECT_TYPE_DIR_META:
+      return ostree_validate_structureof_dirmeta (object, error);
+    default:
+      return ostree_validate_structureof_commit (object, error);
+    }
+}
+
+/* Consumes archive. */
+static GInputStream *
+content_stream (GInputStream *archive, guint64 archive_size, guint64 *size, GCancellable *cancellable,
+                GError **error)
+{
+  g_autoptr (GInputStream) owned = archive;
+  g_autoptr (GInputStream) content = NULL;
+  g_autoptr (GInputStream) all = NULL;
+  g_autoptr (GFileInfo) info = NULL;
+  g_autoptr (GVariant) xattrs = NULL;
+  if (!ostree_content_stream_parse (TRUE, archive, archive_size, FALSE, &content, &info, &xattrs,
+                                    cancellable, error))
+    return NULL;
+  if (!ostree_validate_structureof_file_mode (
+          g_file_info_get_attribute_uint32 (info, "unix::mode"), error))
+    return NULL;
+  if (!ostree_raw_file_to_content_stream (content, info, xattrs, &all, size, cancellable, error))
+    return NULL;
+  return g_steal_pointer (&all);
+}
+
+GInputStream *
+op_content_stream_of_bytes (const void *data, gsize size, guint64 *content_size, GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (data, size);
+  return content_stream (g_memory_input_stream_new_from_bytes (bytes), size, content_size, NULL,
+                         error);
+}
+
+GInputStream *
+op_content_stream_of_file (int fd, guint64 size, guint64 *content_size, GCancellable *cancellable,
+                           GError **error)
+{
+  g_autoptr (GInputStream) file = g_unix_input_stream_new (fd, FALSE);
+  return content_stream (g_buffered_input_stream_new_sized (file, 64 * 1024), size, content_size,
+                         cancellable, error);
+}

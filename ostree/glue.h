@@ -126,4 +126,15 @@ gboolean op_write_detached_metadata (OstreeRepo *repo, const char *checksum, con
 GInputStream *op_open_archive_stream (OstreeRepo *repo, const char *checksum,
                                       GCancellable *cancellable, GError **error);
 
+/* Whether an object that is no content object is well-formed. */
+gboolean op_validate_metadata (OstreeObjectType type, const void *data, gsize size,
+                               GError **error);
+
+/* Of a content object in archive form, what its checksum is computed of;
+ * *content_size is how many bytes that should be. */
+GInputStream *op_content_stream_of_bytes (const void *data, gsize size, guint64 *content_size,
+                                          GError **error);
+GInputStream *op_content_stream_of_file (int fd, guint64 size, guint64 *content_size,
+                                         GCancellable *cancellable, GError **error);
+
 #endif

@@ -1,0 +1,202 @@
+package ostree_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ostree-push/ostree"
+)
+
+// object is a file of an archive repository.
+type object struct {
+	t    ostree.ObjectType
+	sum  ostree.Checksum
+	data []byte
+}
+
+// objectsOf returns all objects of an archive repository.
+func objectsOf(t *testing.T, repo string) (all []object) {
+	types := map[string]ostree.ObjectType{
+		".filez": ostree.ObjectFile, ".dirtree": ostree.ObjectDirTree,
+		".dirmeta": ostree.ObjectDirMeta, ".commit": ostree.ObjectCommit,
+	}
+	err := filepath.WalkDir(filepath.Join(repo, "objects"), func(path string, d fs.DirEntry, err error) error {
+		kind, ok := types[filepath.Ext(path)]
+		if err != nil || !ok {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		name := filepath.Base(filepath.Dir(path)) + strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		all = append(all, object{kind, checksum(t, name), data})
+		return err
+	})
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d objects, %v", len(all), err)
+	}
+	return all
+}
+
+// checks are the ways to check an object. All find the same.
+func (o object) checks(t *testing.T, data []byte) map[string]error {
+	results := map[string]error{"CheckBytes": ostree.CheckBytes(o.t, o.sum, data)}
+	if o.t == ostree.ObjectFile {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		results["CheckContentFile"] = ostree.CheckContentFile(t.Context(), o.sum, f)
+	}
+	return results
+}
+
+// rich is an archive repository with all that an object can be.
+func rich(t *testing.T) string {
+	dir := tree(t)
+	special := filepath.Join(dir, "special")
+	write(t, special, "special")
+	unix.Setxattr(special, "user.test", []byte("value\x00\xff"), 0)
+	if err := os.Chmod(special, 0o4755); err != nil {
+		t.Fatal(err)
+	}
+	path := initRepo(t, "archive")
+	commit(t, path, newCommit{ref: "main", dir: dir})
+	return path
+}
+
+func TestCheck(t *testing.T) {
+	for _, o := range objectsOf(t, rich(t)) {
+		for name, err := range o.checks(t, o.data) {
+			if err != nil {
+				t.Errorf("%s of %v %s: %v", name, o.t, o.sum, err)
+			}
+		}
+		other := o
+		other.sum[3]++
+		for name, err := range other.checks(t, o.data) {
+			if err == nil || !strings.Contains(err.Error(), "corrupted") || !strings.Contains(err.Error(), o.sum.String()) {
+				t.Errorf("%s of %v under another name: %v", name, o.t, err)
+			}
+		}
+	}
+}
+
+// What libostree's own check refuses is refused.
+func TestCheckDamaged(t *testing.T) {
+	path := rich(t)
+	repo := open(t, path)
+	extensions := map[ostree.ObjectType]string{
+		ostree.ObjectFile: "filez", ostree.ObjectDirTree: "dirtree", ostree.ObjectDirMeta: "dirmeta", ostree.ObjectCommit: "commit",
+	}
+	var refused, same int
+	for _, o := range objectsOf(t, path) {
+		file := objectPath(path, o.sum, extensions[o.t])
+		for at := 0; at < len(o.data); at += 1 + len(o.data)/40 {
+			flipped := bytes.Clone(o.data)
+			flipped[at] ^= 0x41
+			for _, damaged := range [][]byte{flipped, o.data[:at]} {
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+				write(t, file, string(damaged))
+				want := repo.CheckObject(t.Context(), o.t, o.sum)
+				for name, err := range o.checks(t, damaged) {
+					if want != nil && err == nil {
+						t.Errorf("%s finds nothing in %v %s damaged at %d; libostree: %v", name, o.t, o.sum, at, want)
+					}
+				}
+				if want != nil {
+					refused++
+				} else {
+					same++
+				}
+			}
+		}
+		write(t, file, string(o.data))
+	}
+	if refused < 100 {
+		t.Errorf("libostree refuses %d and takes %d", refused, same)
+	}
+}
+
+// A content object says how large it is; it may not say less, or more.
+func TestCheckSize(t *testing.T) {
+	path := rich(t)
+	sum := objectOf(t, path, "large")
+	data, err := os.ReadFile(objectPath(path, sum, "filez"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := object{ostree.ObjectFile, sum, data}
+	for _, change := range []int64{-1, 1, 1 << 40} {
+		lying := bytes.Clone(data)
+		size := binary.BigEndian.Uint64(lying[8:])
+		binary.BigEndian.PutUint64(lying[8:], uint64(int64(size)+change))
+		for name, err := range o.checks(t, lying) {
+			if err == nil {
+				t.Errorf("%s: a size that is %d more is taken", name, change)
+			}
+		}
+	}
+
+	var bomb bytes.Buffer
+	header := 8 + binary.BigEndian.Uint32(data)
+	bomb.Write(data[:8])
+	binary.Write(&bomb, binary.BigEndian, uint64(1))
+	bomb.Write(data[16:header])
+	w, _ := flate.NewWriter(&bomb, flate.BestCompression)
+	io.CopyN(w, zeros{}, 64<<20)
+	w.Close()
+	for name, err := range o.checks(t, bomb.Bytes()) {
+		if !errors.Is(err, ostree.ErrInflated) {
+			t.Errorf("%s of a bomb: %v", name, err)
+		}
+	}
+
+	for name, err := range o.checks(t, []byte("\x7f\xff\xff\xff\x00\x00\x00\x00")) {
+		if err == nil || !strings.Contains(err.Error(), "a header of 2147483647 bytes") {
+			t.Errorf("%s of an enormous header: %v", name, err)
+		}
+	}
+	for name, err := range o.checks(t, nil) {
+		if err == nil {
+			t.Errorf("%s of nothing: %v", name, err)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// Whatever there is to check, checking ends, and finds the same in both ways.
+func FuzzCheck(f *testing.F) {
+	f.Add(byte(ostree.ObjectFile), []byte("\x00\x00\x00\x20\x00\x00\x00\x00"))
+	f.Add(byte(ostree.ObjectDirTree), []byte{0})
+	f.Add(byte(ostree.ObjectDirMeta), make([]byte, 12))
+	f.Add(byte(ostree.ObjectCommit), []byte("\x00\x01"))
+	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
+		o := object{t: ostree.ObjectType(kind%4 + 1), data: data}
+		for name, err := range o.checks(t, data) {
+			if err == nil {
+				t.Errorf("%s finds that the checksum is zero", name)
+			}
+		}
+	})
+}
