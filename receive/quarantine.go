@@ -93,6 +93,61 @@ func (q *quarantine) has(sum ostree.Checksum) bool {
 	return err == nil
 }
 
+// create makes the file of an object, of which there must be none.
+func (q *quarantine) create(t ostree.ObjectType, sum ostree.Checksum) (*os.File, error) {
+	path := q.objectPath(t, sum)
+	fd, err := createFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// write stores an object that has been checked. There are a great many of them, so
+// this makes no call more than it must.
+func (q *quarantine) write(t ostree.ObjectType, sum ostree.Checksum, data []byte) error {
+	path := q.objectPath(t, sum)
+	fd, err := createFile(path)
+	if err != nil {
+		return err
+	}
+	for len(data) > 0 && err == nil {
+		var n int
+		n, err = unix.Write(fd, data)
+		data = data[max(n, 0):]
+		if err == unix.EINTR {
+			err = nil
+		}
+	}
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return nil
+}
+
+func (q *quarantine) objectPath(t ostree.ObjectType, sum ostree.Checksum) string {
+	return q.dir + "/" + ostree.ArchivePath(t, sum)
+}
+
+func createFile(path string) (fd int, err error) {
+	open := func() {
+		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		for fd, err = -1, unix.EINTR; err == unix.EINTR; {
+			fd, err = unix.Open(path, flags, 0o644)
+		}
+	}
+	if open(); err == unix.ENOENT {
+		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return -1, err
+		}
+		open()
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "create", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
 // touch keeps the directory young until the quarantine is removed.
 func (q *quarantine) touch() {
 	ticker := time.NewTicker(touchInterval)

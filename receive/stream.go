@@ -3,19 +3,12 @@ package receive
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"runtime"
-	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ostree-push/ostree"
-	"ostree-push/report"
 	"ostree-push/stream"
 )
 
@@ -161,15 +154,10 @@ func (f *streamFiller) readCommits(ctx context.Context, q *quarantine, source os
 }
 
 func (f *streamFiller) storeCommit(ctx context.Context, q *quarantine, sum ostree.Checksum, object, detached []byte) error {
-	w, err := q.create(ostree.ObjectCommit, sum)
-	if err != nil {
+	if err := ostree.CheckBytes(ostree.ObjectCommit, sum, object); err != nil {
 		return err
 	}
-	_, err = w.Write(object)
-	if err := errors.Join(err, w.Close()); err != nil {
-		return err
-	}
-	if err := q.repo.CheckObject(ctx, ostree.ObjectCommit, sum); err != nil {
+	if err := q.write(ostree.ObjectCommit, sum, object); err != nil {
 		return err
 	}
 	if len(detached) == 0 {
@@ -200,9 +188,9 @@ func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted 
 }
 
 // readList reads what the commits consist of, and answers what of it is missing.
-func (f *streamFiller) readList(ctx context.Context) (map[stream.Entry]bool, error) {
+func (f *streamFiller) readList(ctx context.Context) (map[stream.Entry]struct{}, error) {
 	var answer stream.Bitmap
-	missing := map[stream.Entry]bool{}
+	missing := map[stream.Entry]struct{}{}
 	for n := 0; ; {
 		payload, err := f.read(stream.List)
 		if err != nil {
@@ -223,114 +211,28 @@ func (f *streamFiller) readList(ctx context.Context) (map[stream.Entry]bool, err
 			if err != nil {
 				return nil, err
 			}
-			if missing[e] {
+			if _, twice := missing[e]; twice {
 				return nil, fmt.Errorf("object %s is listed twice", e.Sum)
 			}
 			answer.Add(!has)
 			if !has {
-				missing[e] = true
+				missing[e] = struct{}{}
 			}
 		}
 	}
 }
 
-// readObjects stores the objects that come as they are, and has them checked on
-// all processors while others still come.
-func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing map[stream.Entry]bool) (err error) {
-	total := len(missing)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	queue := make(chan stream.Entry, 1000)
-	var checkers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		checkers.Add(1)
-		go func() {
-			defer checkers.Done()
-			for e := range queue {
-				if ctx.Err() != nil {
-					continue
-				}
-				if err := q.repo.CheckObject(ctx, e.Type, e.Sum); err != nil {
-					cancel(err)
-				}
-			}
-		}()
-	}
-	defer func() {
-		close(queue)
-		checkers.Wait()
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-	}()
-	progress := progressMeter{sink: f.r.sink}
-	for done := 0; ; done++ {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		payload, err := f.read(stream.Object)
-		if err != nil {
-			return err
-		}
-		if len(payload) == 0 {
-			break
-		}
-		e, size, err := stream.ParseObject(payload)
-		if err != nil {
-			return err
-		}
-		if !missing[e] {
-			return fmt.Errorf("object %s: nobody asked for it", e.Sum)
-		}
-		delete(missing, e)
-		if err := f.storeObject(q, e, size); err != nil {
-			return fmt.Errorf("object %s: %w", e.Sum, err)
-		}
-		queue <- e
-		f.count(size)
-		progress.show(report.Progress{Phase: "Receiving objects", Done: done + 1, Total: total, Bytes: f.r.totals.Bytes})
-	}
-	for e := range missing {
-		return fmt.Errorf("object %s has not been sent", e.Sum)
-	}
-	return nil
-}
-
-func (f *streamFiller) storeObject(q *quarantine, e stream.Entry, size int64) (err error) {
-	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
-		return fmt.Errorf("%d bytes are too many", size)
-	}
-	if err := q.checkSpaceFor(uint64(size)); err != nil {
-		return err
-	}
-	w, err := q.create(e.Type, e.Sum)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	if e.Type != ostree.ObjectFile || harmless(size) {
-		return f.conn.Body(w, size)
-	}
-	check := newInflateCheck()
-	err = f.conn.Body(io.MultiWriter(w, check), size)
-	return errors.Join(check.close(), err)
+// readObjects takes the objects that are missing.
+func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing map[stream.Entry]struct{}) error {
+	in := newIntake(ctx, q, f.r.sink, missing)
+	f.in.expect()
+	err := in.finish(in.read(f.conn))
+	f.r.totals.Objects += in.total - len(missing)
+	f.r.totals.Bytes += in.bytes.Load()
+	return err
 }
 
 // checked reports that every object has been checked when it came.
 func (f *streamFiller) checked() bool { return true }
 
 func (f *streamFiller) close() {}
-
-// create makes the file of an object in the quarantine.
-func (q *quarantine) create(t ostree.ObjectType, sum ostree.Checksum) (*os.File, error) {
-	path := filepath.Join(q.dir, ostree.ArchivePath(t, sum))
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | unix.O_NOFOLLOW
-	f, err := os.OpenFile(path, flags, 0o644)
-	if errors.Is(err, os.ErrNotExist) {
-		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, err
-		}
-		f, err = os.OpenFile(path, flags, 0o644)
-	}
-	return f, err
-}

@@ -343,6 +343,15 @@ func ParseObject(payload []byte) (e Entry, size int64, err error) {
 	return e, int64(raw), nil
 }
 
+// Buffered returns how many bytes have arrived that have not been read.
+func (c *Conn) Buffered() int { return c.r.Buffered() }
+
+// Bytes reads the bytes of an object that follow a frame, as many as p is long.
+func (c *Conn) Bytes(p []byte) error {
+	_, err := io.ReadFull(c.r, p)
+	return ended(err)
+}
+
 // Body copies the bytes of an object that follow a frame to w.
 func (c *Conn) Body(w io.Writer, size int64) error {
 	_, err := io.CopyN(w, c.r, size)

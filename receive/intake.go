@@ -1,0 +1,277 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+	"ostree-push/stream"
+)
+
+// intake takes the objects that are missing, in whatever order they come, on any
+// number of channels at once. Small ones are checked in memory, and so is
+// what they are written from; large ones are checked when they have been written. All
+// processors check, while others still arrive.
+type intake struct {
+	q     *quarantine
+	sink  report.Sink
+	total int
+	bytes atomic.Int64
+	// sinceSpace is how much has been written since free space was looked at.
+	sinceSpace atomic.Int64
+
+	ctx    context.Context // ends with the first failure, or when its parent does
+	cancel context.CancelCauseFunc
+	work   chan *batch
+	free   chan *batch
+	done   sync.WaitGroup // of the checkers
+
+	mu       sync.Mutex
+	missing  map[stream.Entry]struct{}
+	failure  error // what was wrong with an object
+	progress progressMeter
+}
+
+const (
+	// batchSize is the size of the largest object, in bytes, that is checked in
+	// memory, and of the buffer for several smaller ones.
+	batchSize = 512 << 10
+	// spaceStep is how many bytes are written between two looks at the free space.
+	spaceStep = 8 << 20
+	// blockSize is about what the smallest file takes.
+	blockSize = 4096
+)
+
+// batch is objects that have arrived: small ones in a buffer, or a large one in
+// a file.
+type batch struct {
+	buffer []byte
+	items  []arrived
+	large  *os.File
+}
+
+type arrived struct {
+	stream.Entry
+	size int
+}
+
+func newIntake(ctx context.Context, q *quarantine, sink report.Sink, missing map[stream.Entry]struct{}) *intake {
+	in := &intake{q: q, sink: sink, total: len(missing), missing: missing, progress: progressMeter{sink: sink}}
+	in.ctx, in.cancel = context.WithCancelCause(ctx)
+	in.sinceSpace.Store(spaceStep)
+	checkers := runtime.GOMAXPROCS(0)
+	buffers := 2*checkers + 2
+	in.work, in.free = make(chan *batch, buffers), make(chan *batch, buffers)
+	for range buffers {
+		in.free <- &batch{}
+	}
+	for range checkers {
+		in.done.Add(1)
+		go func() {
+			defer in.done.Done()
+			for b := range in.work {
+				if err := in.check(b); err != nil {
+					in.fail(err)
+				}
+				b.buffer, b.items, b.large = b.buffer[:0], b.items[:0], nil
+				in.free <- b
+			}
+		}()
+	}
+	return in
+}
+
+// fail ends the intake.
+func (in *intake) fail(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.failure == nil {
+		in.failure = err
+	}
+	in.cancel(err)
+}
+
+func (in *intake) failed() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.failure
+}
+
+// finish waits until all that has arrived is checked, and returns an error if
+// that is not all there should be. err is how reading ended.
+func (in *intake) finish(err error) error {
+	close(in.work)
+	in.done.Wait()
+	defer in.cancel(nil)
+	if failure := in.failed(); failure != nil {
+		return failure
+	}
+	if err != nil {
+		return err
+	}
+	for e := range in.missing {
+		return fmt.Errorf("object %s has not been sent", e.Sum)
+	}
+	return nil
+}
+
+// read reads objects from a channel to their end.
+func (in *intake) read(conn *stream.Conn) error {
+	var b *batch // not held while there is nothing in it: there may be more channels than batches
+	submit := func() {
+		if b != nil {
+			in.work <- b
+			b = nil
+		}
+	}
+	defer submit()
+	for in.ctx.Err() == nil {
+		if conn.Buffered() == 0 {
+			submit() // rather than have it wait for more
+		}
+		payload, err := conn.ReadKind(stream.Object)
+		if err != nil || len(payload) == 0 {
+			return err
+		}
+		e, size, err := stream.ParseObject(payload)
+		if err != nil {
+			return err
+		}
+		if err := in.claim(e); err != nil {
+			return err
+		}
+		if err := in.space(e, size); err != nil {
+			return fmt.Errorf("object %s: %w", e.Sum, err)
+		}
+		if b != nil && int64(len(b.buffer))+size > batchSize {
+			submit()
+		}
+		if size > batchSize {
+			err = in.readLarge(conn, e, size)
+		} else {
+			if b == nil {
+				b = <-in.free
+			}
+			err = b.read(conn, e, int(size))
+		}
+		if err != nil {
+			return fmt.Errorf("object %s: %w", e.Sum, err)
+		}
+		in.count(size)
+	}
+	return context.Cause(in.ctx)
+}
+
+// claim takes an object off those that are missing.
+func (in *intake) claim(e stream.Entry) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if _, ok := in.missing[e]; !ok {
+		return fmt.Errorf("object %s: nobody asked for it", e.Sum)
+	}
+	delete(in.missing, e)
+	return nil
+}
+
+func (in *intake) count(size int64) {
+	bytes := in.bytes.Add(size)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.progress.show(report.Progress{Phase: "Receiving objects", Done: in.total - len(in.missing), Total: in.total, Bytes: bytes})
+}
+
+// space returns an error if an object is too large for its kind, or for the disk.
+func (in *intake) space(e stream.Entry, size int64) error {
+	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
+		return fmt.Errorf("%d bytes are too many", size)
+	}
+	size = max(size, blockSize)
+	if size < spaceStep && in.sinceSpace.Add(size) < spaceStep {
+		return nil
+	}
+	in.sinceSpace.Store(0)
+	return in.q.checkSpaceFor(uint64(max(size, spaceStep)))
+}
+
+// read adds a small object to the batch.
+func (b *batch) read(conn *stream.Conn, e stream.Entry, size int) error {
+	if b.buffer == nil {
+		b.buffer = make([]byte, 0, batchSize)
+	}
+	old := len(b.buffer)
+	b.buffer = b.buffer[:old+size]
+	if err := conn.Bytes(b.buffer[old:]); err != nil {
+		b.buffer = b.buffer[:old]
+		return err
+	}
+	b.items = append(b.items, arrived{e, size})
+	return nil
+}
+
+// readLarge writes an object, and has it checked.
+func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error {
+	f, err := in.q.create(e.Type, e.Sum)
+	if err != nil {
+		return err
+	}
+	if err := conn.Body(f, size); err != nil {
+		os.Remove(f.Name())
+		return errors.Join(err, f.Close())
+	}
+	b := <-in.free
+	b.large, b.items = f, append(b.items, arrived{Entry: e})
+	in.work <- b
+	return nil
+}
+
+// check checks the objects of a batch, and writes those that have not been.
+func (in *intake) check(b *batch) error {
+	if b.large != nil {
+		e := b.items[0]
+		err := checkFile(in.ctx, b.large, e.Entry)
+		if err := errors.Join(err, b.large.Close()); err != nil {
+			return fmt.Errorf("object %s: %w", e.Sum, err)
+		}
+		return nil
+	}
+	data := b.buffer
+	for _, e := range b.items {
+		if in.failed() != nil {
+			return nil
+		}
+		err := ostree.CheckBytes(e.Type, e.Sum, data[:e.size])
+		if err == nil {
+			err = in.q.write(e.Type, e.Sum, data[:e.size])
+		}
+		if err != nil {
+			return fmt.Errorf("object %s: %w", e.Sum, err)
+		}
+		data = data[e.size:]
+	}
+	return nil
+}
+
+// checkFile checks an object that has a file to itself.
+func checkFile(ctx context.Context, f *os.File, e stream.Entry) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() > batchSize && e.Type == ostree.ObjectFile {
+		return ostree.CheckContentFile(ctx, e.Sum, f)
+	}
+	if e.Type != ostree.ObjectFile && info.Size() > ostree.MaxMetadataSize {
+		return fmt.Errorf("%d bytes are too many", info.Size())
+	}
+	data := make([]byte, info.Size())
+	if _, err := f.ReadAt(data, 0); err != nil {
+		return err
+	}
+	return ostree.CheckBytes(e.Type, e.Sum, data)
+}
