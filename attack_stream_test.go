@@ -18,10 +18,12 @@ import (
 type rogue struct {
 	t       *testing.T
 	s       *lyingSource
+	cmd     *exec.Cmd // the receiver
 	conn    *stream.Conn
 	stdin   io.WriteCloser
 	entries []stream.Entry
 	bodies  map[stream.Entry][]byte
+	missing *stream.Bitmap // of the entries
 }
 
 // start gets as far as the content being asked for.
@@ -76,7 +78,16 @@ func (p *rogue) list() error {
 	if err := p.conn.End(stream.List); err != nil {
 		return err
 	}
-	return p.skip(stream.Missing)
+	missing, err := stream.ReadBitmap(len(p.entries), func() ([]byte, error) {
+		for {
+			kind, payload, err := p.conn.Read()
+			if err != nil || kind == stream.Missing {
+				return payload, err
+			}
+		}
+	})
+	p.missing = missing
+	return err
 }
 
 // put sends an object with that content.
@@ -86,7 +97,10 @@ func (p *rogue) put(e stream.Entry, content []byte) error {
 
 // putAll sends all objects, with what replace has instead of their content.
 func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
-	for _, e := range p.entries {
+	for i, e := range p.entries {
+		if !p.missing.Missing(i) {
+			continue
+		}
 		content, ok := replace[e]
 		if !ok {
 			content = p.bodies[e]
@@ -98,27 +112,55 @@ func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
 	return p.conn.End(stream.Object)
 }
 
-// TestRoguePushers has pushers with a key send what no honest one would: the
-// receiver says what is wrong, and the repository is as it was.
-func TestRoguePushers(t *testing.T) {
-	s := newLyingSource(t)
-	var entries []stream.Entry
-	bodies := map[stream.Entry][]byte{}
+// newRogue starts a receiver into the victim, and returns a pusher to it. wait
+// returns how the receiver has ended, and its standard error.
+func newRogue(t *testing.T, s *lyingSource, v *victim) (p *rogue, wait func() (string, error)) {
+	t.Helper()
+	cmd := exec.Command("ostree-receive", v.dir, stream.URL)
+	cmd.Env = append(os.Environ(), "OSTREE_RECEIVE_CONF="+v.config)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p = &rogue{t: t, s: s, cmd: cmd, conn: stream.New(stdout, stdin), stdin: stdin, bodies: map[stream.Entry][]byte{}}
+	// The dirmeta is one that the victim has.
 	for _, extension := range []string{"filez", "dirtree"} {
 		path, content := s.object(t, extension, "main")
 		e := stream.Entry{Type: ostree.ObjectFile, Sum: sumOf(t, path)}
 		if extension == "dirtree" {
 			e.Type = ostree.ObjectDirTree
 		}
-		entries = append(entries, e)
-		bodies[e] = content
+		p.entries = append(p.entries, e)
+		p.bodies[e] = content
 	}
-	// The dirmeta is one that the victim has.
-	file, tree := entries[0], entries[1]
+	return p, func() (string, error) {
+		io.Copy(io.Discard, stdout)
+		err := cmd.Wait()
+		return stderr.String(), err
+	}
+}
+
+// TestRoguePushers has pushers with a key send what no honest one would: the
+// receiver says what is wrong, and the repository is as it was.
+func TestRoguePushers(t *testing.T) {
+	s := newLyingSource(t)
 	_, otherFile := s.object(t, "filez", "other")
 	_, otherTree := s.object(t, "dirtree", "other")
 	_, otherCommit := s.object(t, "commit", "other")
-	fileBomb := bomb(t, bodies[file]) // takes its time
+	filePath, fileBody := s.object(t, "filez", "main")
+	treePath, _ := s.object(t, "dirtree", "main")
+	file := stream.Entry{Type: ostree.ObjectFile, Sum: sumOf(t, filePath)}
+	tree := stream.Entry{Type: ostree.ObjectDirTree, Sum: sumOf(t, treePath)}
+	fileBomb := bomb(t, fileBody) // takes its time
 	stranger := stream.Entry{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}
 
 	for _, test := range []struct {
@@ -137,22 +179,22 @@ func TestRoguePushers(t *testing.T) {
 			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: fileBomb}))
 		}, "it is a compression bomb"},
 		{"a file cut short", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: bodies[file][:1000]}))
+			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: fileBody[:1000]}))
 		}, "receive the objects: "},
 		{"the end in an object", func(p *rogue) error {
 			p.start()
 			p.list()
-			p.conn.PutObject(file, 1<<20, bytes.NewReader(bodies[file]))
+			p.conn.PutObject(file, 1<<20, bytes.NewReader(fileBody))
 			return p.conn.Write(stream.Object, nil)
 		}, "the connection ended early|nobody asked for it"},
 		{"an object twice", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(file, bodies[file]), p.put(file, bodies[file]), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.put(file, fileBody), p.conn.End(stream.Object))
 		}, "object [0-9a-f]{64}: nobody asked for it"},
 		{"an object that nobody asked for", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(stranger, bodies[file]), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(stranger, fileBody), p.conn.End(stream.Object))
 		}, "object 01[0-9a-f]{62}: nobody asked for it"},
 		{"an object too few", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(file, bodies[file]), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.conn.End(stream.Object))
 		}, "object [0-9a-f]{64} has not been sent"},
 		{"an object of no kind", func(p *rogue) error {
 			return errors.Join(p.start(), p.list(), p.put(stream.Entry{Type: 9}, nil), p.conn.End(stream.Object))
@@ -218,38 +260,22 @@ func TestRoguePushers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			victim := newVictim(t)
-			cmd := exec.Command("ostree-receive", victim.dir, stream.URL)
-			cmd.Env = append(os.Environ(), "OSTREE_RECEIVE_CONF="+victim.config)
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			p := &rogue{t: t, s: s, conn: stream.New(stdout, stdin), stdin: stdin, entries: append([]stream.Entry{}, entries...), bodies: bodies}
+			p, wait := newRogue(t, s, victim)
 			doErr := test.do(p)
 			if !errors.Is(doErr, errWait) {
-				stdin.Close()
+				p.stdin.Close()
 			}
-			io.Copy(io.Discard, stdout)
-			err = cmd.Wait()
+			stderr, err := wait()
 			if test.want == "" {
 				if err != nil || doErr != nil {
-					t.Errorf("%v, %v\n%s", err, doErr, &stderr)
+					t.Errorf("%v, %v\n%s", err, doErr, stderr)
 				}
 				output(t, "ostree", "--repo="+victim.dir, "fsck", "-q")
 				return
 			}
-			victim.checkRefused(t, stderr.String(), err)
-			if !regexp.MustCompile(test.want).MatchString(stderr.String()) {
-				t.Errorf("it says %q, not %q", &stderr, test.want)
+			victim.checkRefused(t, stderr, err)
+			if !regexp.MustCompile(test.want).MatchString(stderr) {
+				t.Errorf("it says %q, not %q", stderr, test.want)
 			}
 		})
 	}

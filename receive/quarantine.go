@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -65,8 +64,26 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 // that it stores as they arrive.
 func (q *quarantine) checkSpace() error { return q.checkSpaceFor(0) }
 
-// checkSpaceFor does so before so many bytes are written.
+// checkSpaceFor does so before so many bytes are written. What has been left to resume
+// from is removed before space is said to be lacking.
 func (q *quarantine) checkSpaceFor(bytes uint64) error {
+	err := q.hasSpaceFor(bytes)
+	var lacking *noSpaceError
+	if errors.As(err, &lacking) && removeLeftovers(filepath.Dir(q.dir)) {
+		err = q.hasSpaceFor(bytes)
+	}
+	return err
+}
+
+// noSpaceError says how much free space there is, in bytes.
+type noSpaceError struct{ needed, free, reserved uint64 }
+
+func (e *noSpaceError) Error() string {
+	return fmt.Sprintf("no space left: %s are needed, %s are free, and min-free-space-size or -percent of the repository reserves %s",
+		humanize.IBytes(e.needed), humanize.IBytes(e.free), humanize.IBytes(e.reserved))
+}
+
+func (q *quarantine) hasSpaceFor(bytes uint64) error {
 	reserved, err := q.repo.MinFreeSpace()
 	if err != nil {
 		return fmt.Errorf("min-free-space of the repository: %w", err)
@@ -80,8 +97,7 @@ func (q *quarantine) checkSpaceFor(bytes uint64) error {
 		free = fs.Bfree * uint64(fs.Bsize)
 	}
 	if free < reserved || free-reserved < bytes {
-		return fmt.Errorf("no space left: %s are needed, %s are free, and min-free-space-size or -percent of the repository reserves %s",
-			humanize.IBytes(bytes), humanize.IBytes(free), humanize.IBytes(reserved))
+		return &noSpaceError{bytes, free, reserved}
 	}
 	return nil
 }
@@ -156,24 +172,40 @@ func (q *quarantine) touch() {
 		select {
 		case now := <-ticker.C:
 			os.Chtimes(q.dir, now, now)
+			os.Chtimes(filepath.Join(q.dir, resumableName), now, now)
 		case <-q.stop:
 			return
 		}
 	}
 }
 
+// leave lets go of the quarantine, so that the next receive may resume from it, if
+// there is anything in it.
+func (q *quarantine) leave() {
+	if _, resumable := age(q.dir); !resumable || !hasObjects(q.dir) {
+		q.remove()
+		return
+	}
+	q.close()
+}
+
 // remove removes the quarantine with everything in it.
 func (q *quarantine) remove() {
-	close(q.stop)
-	if q.repo != nil {
-		q.repo.Close()
-	}
+	os.Remove(filepath.Join(q.dir, resumableName))
 	// A pull that was left behind may still write for a moment. Should
 	// anything remain, the next receiver removes it.
 	for range 10 {
 		if os.RemoveAll(q.dir) == nil {
 			break
 		}
+	}
+	q.close()
+}
+
+func (q *quarantine) close() {
+	close(q.stop)
+	if q.repo != nil {
+		q.repo.Close()
 	}
 	q.held.Close()
 }
@@ -224,25 +256,4 @@ func inPlace(f *os.File, path string) bool {
 	}
 	now, err := os.Lstat(path)
 	return err == nil && os.SameFile(open, now)
-}
-
-// removeAbandoned removes the quarantines that nobody holds. It is a courtesy:
-// what cannot be removed is left to libostree, which does it after a day.
-func removeAbandoned(tmp string) {
-	entries, err := os.ReadDir(tmp)
-	if err != nil {
-		return
-	}
-	for _, entry := range entries {
-		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), quarantinePrefix) {
-			continue
-		}
-		dir := filepath.Join(tmp, entry.Name())
-		held, err := hold(dir)
-		if err != nil {
-			continue
-		}
-		os.RemoveAll(dir)
-		held.Close()
-	}
 }

@@ -67,7 +67,7 @@ func (r *receiver) close() {
 	}
 }
 
-func (r *receiver) run(ctx context.Context) error {
+func (r *receiver) run(ctx context.Context) (err error) {
 	if err := r.loadKeys(); err != nil {
 		return err
 	}
@@ -82,7 +82,13 @@ func (r *receiver) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer q.remove()
+	defer func() {
+		if interrupted(ctx, err) {
+			q.leave()
+		} else {
+			q.remove()
+		}
+	}()
 	if err := r.filler.start(ctx, q); err != nil {
 		return err
 	}

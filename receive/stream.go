@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ostree-push/ostree"
+	"ostree-push/report"
 	"ostree-push/stream"
 )
 
@@ -177,7 +178,10 @@ func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted 
 	if err := f.conn.WriteSums(stream.Wanted, checksums(accepted)); err != nil || len(accepted) == 0 {
 		return err
 	}
-	missing, err := f.readList(ctx)
+	if err := q.markResumable(); err != nil {
+		return err
+	}
+	missing, err := f.readList(ctx, q)
 	if err != nil {
 		return fmt.Errorf("list of objects: %w", err)
 	}
@@ -188,36 +192,50 @@ func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted 
 }
 
 // readList reads what the commits consist of, and answers what of it is missing.
-func (f *streamFiller) readList(ctx context.Context) (map[stream.Entry]struct{}, error) {
+func (f *streamFiller) readList(ctx context.Context, q *quarantine) (map[stream.Entry]struct{}, error) {
 	var answer stream.Bitmap
 	missing := map[stream.Entry]struct{}{}
-	for n := 0; ; {
+	left := newSalvage(ctx, q)
+	n, err := f.readEntries(ctx, left, &answer, missing)
+	for _, e := range left.finish(f.r.sink) {
+		answer.Set(e.index)
+		missing[e.Entry] = struct{}{}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.r.sink.Log(report.Debug, fmt.Sprintf("Of %d objects, %d are missing", n, len(missing)))
+	return missing, f.conn.WriteBitmap(&answer)
+}
+
+func (f *streamFiller) readEntries(ctx context.Context, left *salvage, answer *stream.Bitmap, missing map[stream.Entry]struct{}) (n int, err error) {
+	for {
 		payload, err := f.read(stream.List)
-		if err != nil {
-			return nil, err
-		}
-		if len(payload) == 0 {
-			return missing, f.conn.WriteBitmap(&answer)
+		if err != nil || len(payload) == 0 {
+			return n, err
 		}
 		entries, err := stream.ParseList(payload)
 		if err != nil {
-			return nil, err
+			return n, err
 		}
-		if n += len(entries); n > stream.MaxObjects {
-			return nil, fmt.Errorf("more than %d objects", stream.MaxObjects)
+		if n+len(entries) > stream.MaxObjects {
+			return n, fmt.Errorf("more than %d objects", stream.MaxObjects)
 		}
 		for _, e := range entries {
-			has, err := f.r.target.HasObject(ctx, e.Type, e.Sum)
-			if err != nil {
-				return nil, err
-			}
 			if _, twice := missing[e]; twice {
-				return nil, fmt.Errorf("object %s is listed twice", e.Sum)
+				return n, fmt.Errorf("object %s is listed twice", e.Sum)
 			}
-			answer.Add(!has)
-			if !has {
+			has, err := f.r.target.HasObject(ctx, e.Type, e.Sum)
+			if err == nil && !has {
+				has, err = left.take(e, n)
+			}
+			if err != nil {
+				return n, err
+			}
+			if answer.Add(!has); !has {
 				missing[e] = struct{}{}
 			}
+			n++
 		}
 	}
 }

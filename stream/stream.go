@@ -118,6 +118,13 @@ func (c *Conn) put(kind Kind, payload []byte) error {
 	return err
 }
 
+// Flush sends what has been written.
+func (c *Conn) Flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.w.Flush()
+}
+
 // End writes the empty frame that ends those of a kind, and sends all.
 func (c *Conn) End(kind Kind) error { return c.Write(kind, nil) }
 
@@ -370,10 +377,13 @@ func (b *Bitmap) Add(missing bool) {
 		b.bits = append(b.bits, 0)
 	}
 	if missing {
-		b.bits[b.n/8] |= 0x80 >> (b.n % 8)
+		b.Set(b.n)
 	}
 	b.n++
 }
+
+// Set says of the entry i that it is missing.
+func (b *Bitmap) Set(i int) { b.bits[i/8] |= 0x80 >> (i % 8) }
 
 // Missing reports whether the entry i is missing.
 func (b *Bitmap) Missing(i int) bool { return b.bits[i/8]&(0x80>>(i%8)) != 0 }
