@@ -2,75 +2,79 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
 	"ostree-push/internal/link"
 )
 
-// A cell is one case over one link: a row of the table.
-type cell struct {
-	Case    string             `json:"case"`
-	RTT     float64            `json:"rtt_seconds"`
-	Rate    int64              `json:"rate_bits_per_second"`
-	Results map[string]*result `json:"results"`
-
-	link link.Link
-}
-
-// A result is what became of a contender's runs in a cell.
-type result struct {
-	Seconds []float64 `json:"seconds"`
-	Timeout float64   `json:"timed_out_after_seconds,omitempty"`
-	Error   string    `json:"error,omitempty"`
-}
-
-func newCell(name string, l link.Link, contenders []*contender) *cell {
-	c := &cell{Case: name, RTT: l.RTT.Seconds(), Rate: l.Rate, Results: map[string]*result{}, link: l}
-	for _, contender := range contenders {
-		c.Results[contender.name] = &result{}
+// measure measures a cell. The contenders run in turn, so that what slows the
+// machine down for a while slows all of them.
+func (b *bench) measure(ctx context.Context, res *results, name string, l link.Link) error {
+	c := res.cell(name, l)
+	var running []*contender
+	for _, contender := range b.contenders {
+		if (contender.name == ssh) != (name == "setup") {
+			continue
+		}
+		r := &result{}
+		c.Results[contender.name] = r
+		if slow := res.tooSlow(c.key, contender.name, b.opts.max); slow != nil {
+			r.Over = slow.Results[contender.name].Over
+			r.LeftOut = fmt.Sprintf("more than %g s with %s", r.Over, describe(slow.link()))
+			logf("%s, %s: left out, since it was %s", c, contender.name, r.LeftOut)
+			continue
+		}
+		running = append(running, contender)
 	}
-	return c
+	// Loopback itself tells nobody how much it carries. So there is one run
+	// more, through a link without limits, that is not timed.
+	if l == (link.Link{}) {
+		if err := b.round(ctx, c, running, "to count bytes", true); err != nil {
+			return err
+		}
+	}
+	for n := range b.opts.runs {
+		if err := b.round(ctx, c, running, fmt.Sprintf("run %d", n+1), false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// measure runs the contenders in turn, so that what slows the machine down for
-// a while slows all of them.
-func (c *cell) measure(ctx context.Context, opts *options, contenders []*contender, sets map[string]dataset, work string) error {
-	for n := range opts.runs {
-		for _, contender := range contenders {
-			r := c.Results[contender.name]
-			if r.Error != "" || r.Timeout != 0 || slices.Max(append(r.Seconds, 0)) > opts.enough.Seconds() {
-				continue
+// round runs each contender once, if it was neither too slow so far, nor is
+// what it took enough.
+func (b *bench) round(ctx context.Context, c *cell, running []*contender, which string, count bool) error {
+	for _, contender := range running {
+		r := c.Results[contender.name]
+		if r.Error != "" || r.Over != 0 || slices.Max(append(r.Seconds, 0)) > b.opts.enough.Seconds() {
+			continue
+		}
+		err := b.once(ctx, c, contender, r, count)
+		var failed *failure
+		switch {
+		case err == nil:
+			took := "not timed"
+			if !count {
+				took = fmt.Sprintf("%.3f s", r.Seconds[len(r.Seconds)-1])
 			}
-			took, err := c.once(ctx, opts, contender, sets, work)
-			var failed *failure
-			switch {
-			case err == nil:
-				r.Seconds = append(r.Seconds, took.Seconds())
-				logf("%s, %s, %s, run %d: %.2f s", c.Case, c.describe(), contender.name, n+1, took.Seconds())
-			case errors.As(err, &failed):
-				if errors.Is(err, errTimeout) {
-					r.Timeout = opts.timeout.Seconds()
-				} else {
-					r.Error = err.Error()
-				}
-				logf("%s, %s, %s, run %d: %v", c.Case, c.describe(), contender.name, n+1, err)
-			default:
-				return err
+			logf("%s, %s, %s: %s", c, contender.name, which, took)
+		case errors.As(err, &failed):
+			if errors.Is(err, errTimeout) {
+				r.Over = b.opts.max.Seconds()
+			} else {
+				r.Error = err.Error()
 			}
+			logf("%s, %s, %s: %v", c, contender.name, which, err)
+		default:
+			return err
 		}
 	}
 	return nil
@@ -83,29 +87,24 @@ func (f *failure) Unwrap() error { return f.error }
 
 // once makes a repository for the contender, lets it push there, and looks
 // whether it did. Only the push is timed.
-func (c *cell) once(ctx context.Context, opts *options, contender *contender, sets map[string]dataset, work string) (time.Duration, error) {
+func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *result, count bool) error {
 	p := pushes()[c.Case]
-	from := sets[p.from]
-	dir, err := os.MkdirTemp(work, "remote-")
+	dir, err := os.MkdirTemp(b.work, "remote-")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer empty(dir)
 	to := filepath.Join(dir, "repo")
-	if p.base == "" {
-		err = ostree(ctx, to, "init", "--mode=archive")
-	} else {
-		err = copyRepo(ctx, sets[p.base].repo, to)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("make repository: %w", err)
+	if err := b.makeRemote(ctx, p, to); err != nil {
+		return fmt.Errorf("make repository: %w", err)
 	}
 
 	port := contender.server.Port()
-	if c.link != (link.Link{}) {
-		proxy, err := c.link.Proxy(ctx, net.JoinHostPort(contender.server.Host(), strconv.Itoa(port)))
+	var proxy *link.Proxy
+	if count || c.link() != (link.Link{}) {
+		proxy, err = c.link().Proxy(ctx, net.JoinHostPort(contender.server.Host(), strconv.Itoa(port)))
 		if err != nil {
-			return 0, err
+			return err
 		}
 		defer proxy.Close()
 		port = proxy.Addr.Port
@@ -113,29 +112,56 @@ func (c *cell) once(ctx context.Context, opts *options, contender *contender, se
 
 	// Nobody should wait for the disk for what was written before.
 	unix.Sync()
-	took, err := contender.run(ctx, opts.timeout, contender.command(port, from.repo, to), work)
+	took, err := contender.run(ctx, b.opts.max, contender.command(port, p, b.sets[p.from].repo, to), b.work)
 	if ctx.Err() != nil {
-		return 0, ctx.Err()
+		return ctx.Err()
 	}
 	if err == nil {
-		err = verify(ctx, contender, from, to)
+		err = b.verify(ctx, contender, p, to)
 	}
 	if err != nil {
-		return 0, &failure{err}
+		return &failure{err}
 	}
-	return took, nil
+	if !count {
+		r.Seconds = append(r.Seconds, took.Seconds())
+	}
+	if proxy != nil {
+		r.Sent = append(r.Sent, proxy.Sent())
+		r.Received = append(r.Received, proxy.Received())
+	}
+	return nil
+}
+
+func (b *bench) makeRemote(ctx context.Context, p push, to string) error {
+	switch {
+	case p.from == "":
+		return nil
+	case p.base == "":
+		return ostree(ctx, to, "init", "--mode=archive")
+	}
+	return copyRepo(ctx, b.sets[p.base].repo, to)
 }
 
 // verify makes sure that everything arrived, lest a push that fails look fast.
-func verify(ctx context.Context, contender *contender, from dataset, to string) error {
-	objects, _, err := countObjects(to)
+func (b *bench) verify(ctx context.Context, contender *contender, p push, to string) error {
+	if p.from == "" {
+		return nil
+	}
+	objects, err := listObjects(to)
 	if err != nil {
 		return err
 	}
-	if objects < from.objects {
-		return fmt.Errorf("only %d of %d objects arrived", objects, from.objects)
+	from := b.sets[p.from]
+	if p.dry {
+		if len(objects) != 0 {
+			return fmt.Errorf("a dry run left %d objects", len(objects))
+		}
+		return nil
 	}
-	if contender.name == "rsync" {
+	if len(objects) < len(from.objects) {
+		return fmt.Errorf("only %d of %d objects arrived", len(objects), len(from.objects))
+	}
+	if contender.name == rsync {
 		return nil // it copies objects, and no refs
 	}
 	content, err := contentOf(ctx, to)
@@ -146,83 +172,4 @@ func verify(ctx context.Context, contender *contender, from dataset, to string) 
 		return fmt.Errorf("%s has another content", ref)
 	}
 	return nil
-}
-
-func (c *cell) describe() string {
-	return fmt.Sprintf("%v, %s", c.link.RTT, rateString(c.Rate))
-}
-
-func rateString(rate int64) string {
-	if rate == 0 {
-		return "unlimited"
-	}
-	value, prefix := humanize.ComputeSI(float64(rate))
-	return fmt.Sprintf("%g %sbit/s", value, prefix)
-}
-
-// median returns false where there is none.
-func (r *result) median() (float64, bool) {
-	if r == nil || r.Error != "" || r.Timeout != 0 || len(r.Seconds) == 0 {
-		return 0, false
-	}
-	s := slices.Sorted(slices.Values(r.Seconds))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2, true
-}
-
-func (r *result) String() string {
-	switch m, ok := r.median(); {
-	case r.Error != "":
-		return "failed: " + strings.ReplaceAll(r.Error, "|", `\|`)
-	case r.Timeout != 0:
-		return fmt.Sprintf(">%g s", r.Timeout)
-	case ok:
-		return fmt.Sprintf("%.2f", m)
-	}
-	return ""
-}
-
-func printTable(w io.Writer, cells []*cell, contenders []*contender, sets map[string]dataset) {
-	for _, name := range slices.Sorted(maps.Keys(sets)) {
-		fmt.Fprintf(w, "%s: %v\n", name, sets[name])
-	}
-	var others []string // whose ratio to rsync is told
-	head := []string{"case", "RTT", "rate"}
-	for _, c := range contenders {
-		head = append(head, c.name)
-		if c.name != "rsync" {
-			others = append(others, c.name)
-		}
-	}
-	for _, name := range others {
-		head = append(head, name+"/rsync")
-	}
-	fmt.Fprintf(w, "\nMedians in seconds.\n\n")
-	row := func(columns []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(columns, " | ")) }
-	row(head)
-	rule := slices.Repeat([]string{"---:"}, len(head))
-	rule[0] = "---"
-	row(rule)
-	for _, c := range cells {
-		columns := []string{c.Case, c.link.RTT.String(), rateString(c.Rate)}
-		for _, contender := range contenders {
-			columns = append(columns, c.Results[contender.name].String())
-		}
-		base, ok := c.Results["rsync"].median()
-		for _, name := range others {
-			ratio := ""
-			if m, has := c.Results[name].median(); ok && has {
-				ratio = fmt.Sprintf("%.2f", m/base)
-			}
-			columns = append(columns, ratio)
-		}
-		row(columns)
-	}
-}
-
-func writeJSON(file string, cells []*cell) error {
-	text, err := json.MarshalIndent(cells, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
 }

@@ -16,6 +16,21 @@ import (
 	"ostree-push/internal/sshd"
 )
 
+// The names of the contenders. The ssh alone is what sets up a connection and
+// does nothing with it.
+const (
+	ours         = "ours"
+	tunnel       = "tunnel"
+	tunnelPython = "tunnel-python"
+	python       = "python"
+	rsync        = "rsync"
+	ssh          = "ssh"
+)
+
+func contenderNames() []string {
+	return []string{ours, tunnel, tunnelPython, python, rsync}
+}
+
 // A contender is a program that brings objects to another machine. Each has a
 // server of its own, on which only its own receiver is found.
 type contender struct {
@@ -27,8 +42,12 @@ type contender struct {
 // startContenders finds the contenders and starts their servers. It returns
 // those that were started even if there is an error.
 func startContenders(opts *options, work string) ([]*contender, error) {
+	names := opts.contenders
+	if slices.Contains(opts.cases, "setup") {
+		names = append(slices.Clone(names), ssh)
+	}
 	var found []*contender
-	for _, name := range opts.contenders {
+	for _, name := range names {
 		bin := filepath.Join(work, "bin-"+name)
 		if err := os.Mkdir(bin, 0o755); err != nil {
 			return found, err
@@ -57,40 +76,40 @@ func startContenders(opts *options, work string) ([]*contender, error) {
 // install returns the program of a contender, and makes bin a directory with
 // the commands that it runs on the server.
 func install(opts *options, name, bin string) (program string, err error) {
-	var dir string
+	var pusher, receiver string
 	switch name {
-	case "rsync":
-		return exec.LookPath("rsync")
-	case "ours":
-		if opts.ours == "" {
-			return "", errors.New("-ours tells no directory")
+	case rsync, ssh:
+		return exec.LookPath(name)
+	case ours, tunnel:
+		pusher, err = oursDir(opts)
+		receiver = pusher
+	case tunnelPython:
+		if pusher, err = oursDir(opts); err == nil {
+			receiver, err = pythonDir(opts)
 		}
-		dir = opts.ours
-	case "python":
-		dir = opts.python
+	case python:
+		pusher, err = pythonDir(opts)
+		receiver = pusher
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	if err != nil {
 		return "", err
 	}
-	program = filepath.Join(dir, "ostree-push")
-	if name == "python" {
-		if err := isPython(program); err != nil {
-			return "", err
-		}
+	return filepath.Join(pusher, "ostree-push"), linkReceivers(receiver, bin)
+}
+
+func oursDir(opts *options) (string, error) {
+	if opts.ours == "" {
+		return "", errors.New("-ours tells no directory")
 	}
-	for _, command := range []string{"ostree-push", "ostree-receive", "ostree-receive-1"} {
-		path, err := exec.LookPath(filepath.Join(dir, command))
-		if err != nil {
-			if name == "python" && command == "ostree-receive-1" {
-				continue // came with a later version
-			}
-			return "", err
-		}
-		if err := os.Symlink(path, filepath.Join(bin, command)); err != nil {
-			return "", err
-		}
+	return filepath.Abs(opts.ours)
+}
+
+func pythonDir(opts *options) (string, error) {
+	dir, err := filepath.Abs(opts.python)
+	if err != nil {
+		return "", err
 	}
-	return program, nil
+	return dir, isPython(filepath.Join(dir, "ostree-push"))
 }
 
 func isPython(program string) error {
@@ -106,16 +125,45 @@ func isPython(program string) error {
 	return nil
 }
 
+// linkReceivers links the receivers of dir to bin. The Python program has
+// ostree-receive-1 since a later version only.
+func linkReceivers(dir, bin string) error {
+	found := 0
+	for _, command := range []string{"ostree-receive", "ostree-receive-1"} {
+		path := filepath.Join(dir, command)
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		if err := os.Symlink(path, filepath.Join(bin, command)); err != nil {
+			return err
+		}
+		found++
+	}
+	if found == 0 {
+		return fmt.Errorf("%s has no ostree-receive", dir)
+	}
+	return nil
+}
+
 // command returns the arguments with which the contender pushes to the server
 // behind a port.
-func (c *contender) command(port int, from, to string) []string {
-	ssh := c.server.ClientOptionsVia(port)
-	host := c.server.User() + "@" + c.server.Host() + ":"
-	if c.name == "rsync" {
-		return []string{c.program, "-a", "-e", "ssh " + strings.Join(ssh, " "),
-			filepath.Join(from, "objects") + "/", host + filepath.Join(to, "objects") + "/"}
+func (c *contender) command(port int, p push, from, to string) []string {
+	options := c.server.ClientOptionsVia(port)
+	host := c.server.User() + "@" + c.server.Host()
+	var mode []string
+	if p.dry {
+		mode = append(mode, "-n")
 	}
-	return slices.Concat([]string{c.program}, ssh, []string{"--repo=" + from, host + to, ref})
+	switch c.name {
+	case ssh:
+		return slices.Concat([]string{c.program}, options, []string{host, "true"})
+	case rsync:
+		return slices.Concat([]string{c.program, "-a"}, mode, []string{"-e", "ssh " + strings.Join(options, " "),
+			filepath.Join(from, "objects") + "/", host + ":" + filepath.Join(to, "objects") + "/"})
+	case tunnel, tunnelPython:
+		mode = append(mode, "--transport=tunnel")
+	}
+	return slices.Concat([]string{c.program}, mode, options, []string{"--repo=" + from, host + ":" + to, ref})
 }
 
 // errTimeout is the outcome of a run that was ended for taking too long.

@@ -1,19 +1,19 @@
 package main
 
 import (
+	"archive/tar"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"github.com/dustin/go-humanize"
 )
 
 // ref is the one ref of every data set.
@@ -23,8 +23,7 @@ const ref = "bench/x86_64/stable"
 type dataset struct {
 	repo    string
 	content string // checksum of the content of ref
-	objects int
-	size    int64 // of all objects
+	objects map[string]int64
 }
 
 // A tree says what the files look like that make up a data set: some
@@ -36,162 +35,210 @@ type tree struct {
 	min, max     int
 }
 
-func trees() map[string]tree {
+// trees returns the trees of the data sets; update is that of many, with other
+// files in it. Each dirtree is an object, and there are a dirmeta and a commit:
+// the files make up round numbers.
+func trees(small bool) map[string]tree {
+	if small {
+		return map[string]tree{
+			"many":   {middle: 1, leaf: 1, files: 127, min: 1000, max: 10140},
+			"big":    {middle: 0, leaf: 0, files: 17, min: 10000, max: 169500},
+			"memory": {middle: 10, leaf: 9, files: 8987, min: 16, max: 64},
+		}
+	}
 	return map[string]tree{
-		"many": {middle: 10, leaf: 9, files: 13987, min: 1000, max: 10140},
-		"big":  {middle: 2, leaf: 9, files: 2787, min: 10000, max: 169500},
+		"many":   {middle: 10, leaf: 9, files: 13987, min: 1000, max: 10140},
+		"big":    {middle: 2, leaf: 9, files: 2787, min: 10000, max: 169500},
+		"memory": {middle: 100, leaf: 9, files: 989987, min: 16, max: 64},
 	}
 }
 
 // A push goes from one data set into an empty repository, or into a copy of
 // another data set.
-type push struct{ from, base string }
+type push struct {
+	from, base string
+	dry        bool
+}
 
 func pushes() map[string]push {
 	return map[string]push{
+		"setup":  {},
 		"many":   {from: "many"},
 		"big":    {from: "big"},
 		"update": {from: "update", base: "many"},
 		"none":   {from: "many", base: "many"},
+		"dry":    {from: "many", dry: true},
 	}
 }
 
+// caseNames returns the names of all cases, in the order of the table.
+func caseNames() []string {
+	return []string{"setup", "many", "big", "update", "none", "dry"}
+}
+
+// A load is what the receiver lacks when a push begins, in the form of archive
+// repositories.
+type load struct {
+	Objects int   `json:"objects"`
+	Commits int   `json:"commits"` // of the objects
+	Bytes   int64 `json:"bytes"`
+}
+
+func loadOf(from, base dataset) load {
+	var l load
+	for name, size := range from.objects {
+		if _, ok := base.objects[name]; ok {
+			continue
+		}
+		l.Objects++
+		l.Bytes += size
+		if strings.HasSuffix(name, ".commit") {
+			l.Commits++
+		}
+	}
+	return l
+}
+
 // prepare returns the data sets that the cases need, and generates those that
-// are not in the directory, for which it needs a working directory.
-func prepare(ctx context.Context, dir, work string, cases []string) (map[string]dataset, error) {
-	// The repositories are used by other processes, with other directories.
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
+// are not in the directory.
+func prepare(ctx context.Context, opts *options, work string) (map[string]dataset, error) {
 	sets := map[string]dataset{}
-	for _, c := range cases {
+	for _, c := range opts.cases {
 		p := pushes()[c]
 		for _, name := range []string{p.base, p.from} {
 			if _, ok := sets[name]; ok || name == "" {
 				continue
 			}
-			repo := filepath.Join(dir, name)
-			if _, err := os.Stat(repo); err != nil {
-				logf("generating %s", name)
-				if err := generate(ctx, dir, work, name); err != nil {
-					return nil, err
-				}
-			}
-			set, err := inspect(ctx, repo)
+			repo, err := opts.repository(ctx, work, name)
 			if err != nil {
 				return nil, err
 			}
-			sets[name] = set
+			if sets[name], err = inspect(ctx, repo); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return sets, nil
 }
 
-// generate makes a data set and, when it is complete, gives it its name. The
-// files that it is made of stay in the working directory (see ext4.go).
-func generate(ctx context.Context, dir, work, name string) error {
-	files := filepath.Join(work, "files-"+name)
+// repository returns where a data set is, which is generated if it is not there.
+func (opts *options) repository(ctx context.Context, work, name string) (string, error) {
+	dir, err := opts.dataDir(work)
+	if err != nil {
+		return "", err
+	}
+	repo := filepath.Join(dir, name)
+	if _, err := os.Stat(repo); err == nil {
+		return repo, nil
+	}
+	logf("generating %s", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return repo, generate(ctx, dir, name, trees(opts.small))
+}
+
+// generate makes a data set and, when it is complete, gives it its name.
+func generate(ctx context.Context, dir, name string, trees map[string]tree) error {
 	temp, err := os.MkdirTemp(dir, name+".part-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp)
 	repo := filepath.Join(temp, "repo")
-
-	commit := func(age time.Duration) error {
-		return ostree(ctx, repo, "commit", "--branch="+ref, "--subject="+name, "--fsync=false",
-			"--owner-uid=0", "--owner-gid=0", "--no-xattrs", "--tree=dir="+files,
-			// Only a newer commit is an update.
-			"--timestamp="+time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).Add(-age).Format(time.RFC3339))
-	}
 	if name == "update" {
-		if err := copyRepo(ctx, filepath.Join(dir, "many"), repo); err != nil {
-			return err
-		}
-		if err := writeTree(ctx, files, trees()["many"], 1); err != nil {
-			return err
-		}
-		if err := commit(0); err != nil {
-			return err
-		}
+		// Only a newer commit is an update.
+		err = copyRepo(ctx, filepath.Join(dir, "many"), repo)
+		err = errors.Join(err, commitTree(ctx, repo, trees["many"], 1))
 	} else {
-		if err := ostree(ctx, repo, "init", "--mode=archive"); err != nil {
-			return err
-		}
-		if err := writeTree(ctx, files, trees()[name], 0); err != nil {
-			return err
-		}
-		if err := commit(24 * time.Hour); err != nil {
-			return err
-		}
+		err = ostree(ctx, repo, "init", "--mode=archive")
+		err = errors.Join(err, commitTree(ctx, repo, trees[name], 0))
+	}
+	if err != nil {
+		return err
 	}
 	return os.Rename(repo, filepath.Join(dir, name))
 }
 
-// writeTree writes the files of a tree, always the same ones. In a later
-// generation, each hundredth file is another.
-func writeTree(ctx context.Context, root string, t tree, generation uint64) error {
-	// Modes are part of the objects.
-	defer syscall.Umask(syscall.Umask(0o022))
+// commitTree commits the files of a tree, always the same ones. In a later
+// generation, which is a day younger, each hundredth file is another. They go
+// through a pipe, so that there is no second copy on the disk.
+func commitTree(ctx context.Context, repo string, t tree, generation int) error {
+	date := time.Date(2024, 1, 1+generation, 0, 0, 0, 0, time.UTC)
+	cmd := exec.CommandContext(ctx, "ostree", "commit", "--repo="+repo, "--branch="+ref, "--subject=Benchmark",
+		"--fsync=false", "--no-xattrs", "--tree=tar=-", "--timestamp="+date.Format(time.RFC3339))
+	read, write := io.Pipe()
+	go func() { write.CloseWithError(writeTree(write, t, generation)) }()
+	defer read.Close() // ends writeTree, whatever becomes of the command
+	cmd.Stdin = read
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ostree commit: %w: %s", err, out)
+	}
+	return nil
+}
 
-	dirs := []string{root}
+// writeTree writes the files of a tree as a tar archive.
+func writeTree(w io.Writer, t tree, generation int) error {
+	archive := tar.NewWriter(w)
+	dirs := []string{"."}
 	for upper := range 10 {
-		dir := filepath.Join(root, fmt.Sprintf("upper-%d", upper))
+		dir := fmt.Sprintf("./upper-%d", upper)
 		dirs = append(dirs, dir)
 		for middle := range t.middle {
-			dir := filepath.Join(dir, fmt.Sprintf("middle-%d", middle))
+			dir := fmt.Sprintf("%s/middle-%d", dir, middle)
 			dirs = append(dirs, dir)
 			for leaf := range t.leaf {
-				dirs = append(dirs, filepath.Join(dir, fmt.Sprintf("leaf-%d", leaf)))
+				dirs = append(dirs, fmt.Sprintf("%s/leaf-%d", dir, leaf))
 			}
 		}
 	}
 	for _, dir := range dirs {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}); err != nil {
 			return err
 		}
 	}
 	for i := range t.files {
-		if err := ctx.Err(); err != nil {
+		content := fileContent(t, i, generation)
+		name := fmt.Sprintf("%s/file-%05d", dirs[i%len(dirs)], i)
+		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
 			return err
 		}
-		var seed [32]byte
-		binary.LittleEndian.PutUint64(seed[0:], uint64(i))
-		binary.LittleEndian.PutUint64(seed[8:], uint64(t.files))
-		if i%100 == 0 {
-			binary.LittleEndian.PutUint64(seed[16:], generation)
-		}
-		source := rand.NewChaCha8(seed)
-		content := make([]byte, t.min+rand.New(source).IntN(t.max-t.min))
-		source.Read(content)
-		name := filepath.Join(dirs[i%len(dirs)], fmt.Sprintf("file-%05d", i))
-		if err := os.WriteFile(name, content, 0o644); err != nil {
+		if _, err := archive.Write(content); err != nil {
 			return err
 		}
 	}
-	return nil
+	return archive.Close()
+}
+
+func fileContent(t tree, i, generation int) []byte {
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[0:], uint64(i))
+	binary.LittleEndian.PutUint64(seed[8:], uint64(t.files))
+	if i%100 == 0 {
+		binary.LittleEndian.PutUint64(seed[16:], uint64(generation))
+	}
+	source := rand.NewChaCha8(seed)
+	content := make([]byte, t.min+rand.New(source).IntN(t.max-t.min))
+	source.Read(content)
+	return content
 }
 
 func inspect(ctx context.Context, repo string) (dataset, error) {
 	set := dataset{repo: repo}
 	var err error
-	if set.objects, set.size, err = countObjects(repo); err != nil {
+	if set.objects, err = listObjects(repo); err != nil {
 		return dataset{}, err
 	}
 	set.content, err = contentOf(ctx, repo)
 	return set, err
 }
 
-func (d dataset) String() string {
-	return fmt.Sprintf("%s objects, %s", humanize.Comma(int64(d.objects)), humanize.Bytes(uint64(d.size)))
-}
-
-func countObjects(repo string) (n int, size int64, err error) {
-	err = filepath.WalkDir(filepath.Join(repo, "objects"), func(_ string, entry fs.DirEntry, err error) error {
+// listObjects returns the objects of a repository, and their sizes.
+func listObjects(repo string) (map[string]int64, error) {
+	objects := map[string]int64{}
+	root := filepath.Join(repo, "objects")
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -199,11 +246,10 @@ func countObjects(repo string) (n int, size int64, err error) {
 		if err != nil {
 			return err
 		}
-		n++
-		size += info.Size()
+		objects[strings.TrimPrefix(path, root)] = info.Size()
 		return nil
 	})
-	return n, size, err
+	return objects, err
 }
 
 // contentOf returns the checksum of what the ref's commit holds, which stays

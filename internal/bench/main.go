@@ -3,10 +3,11 @@
 // files through ssh.
 //
 // It times whole processes, connection set-up included, between a private sshd
-// and an emulated link, and prints medians as a Markdown table.
+// and an emulated link, and holds the medians against the project's targets.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -28,27 +29,40 @@ import (
 const usage = `Usage:
     bench [options]
 
-Options:
+What is measured:
     -ours DIR          directory with our ostree-push, ostree-receive and
-                       ostree-receive-1; without it, ours does not take part
+                       ostree-receive-1; without it, only python and rsync
+                       take part
     -python DIR        directory with the Python program (default /usr/bin)
-    -contenders LIST   of ours, python, rsync (default: all that there are)
-    -cases LIST        of these (default many,big):
+    -contenders LIST   of these (default: all that there are)
+                         ours           with the default transport
+                         tunnel         ours with --transport=tunnel
+                         tunnel-python  the same, to the Python receiver
+                         python         Python to Python
+                         rsync          rsync -a of the objects
+    -cases LIST        of these (default: all)
+                         setup   ssh HOST true, which the targets build on
                          many    15,000 small objects into an empty repository
                          big     3,000 larger objects into an empty repository
                          update  a commit on top of many that changes 1 %
                          none    many once more: nothing is to be done
-    -rtt LIST          round-trip times of the link, such as 0,50ms,150ms (default 0)
-    -rate LIST         rates of the link in bit/s, such as 0,100M,1G, where 0 is
-                       unlimited (default 0)
+                         dry     a dry run of many into an empty repository
+    -rtt LIST          round-trip times (default 0,50ms,150ms,350ms); 0 is
+                       loopback itself, and has no rate
+    -rate LIST         rates of the link in bit/s (default 1G,100M); 0 is
+                       unlimited
     -runs N            runs of each contender in each cell (default 3)
-    -timeout DURATION  end a run after this time (default 120s)
-    -enough DURATION   one run is enough when it took this long (default 15s)
+    -enough DURATION   one run is enough when it took this long (default 60s)
+    -max DURATION      end a run after this time, and leave out the contender
+                       where it can only take longer (default 10m)
+    -small             data sets of a hundredth of the size, to try things
     -data DIR          keep the data sets here for the next time
-    -json FILE         write all figures to FILE, too
 
-With no round-trip time and no rate there is no link: the contenders connect
-to sshd itself. Repositories are below $TMPDIR; /dev/shm leaves the disk out.
+Results:
+    -json FILE         keep all figures in FILE; what FILE has of other cells
+                       and contenders stays, so one can be measured again
+
+Repositories are below $TMPDIR; /dev/shm leaves the disk out.
 `
 
 type options struct {
@@ -58,8 +72,8 @@ type options struct {
 	rtts         []time.Duration
 	rates        []int64
 	runs         int
-	timeout      time.Duration
-	enough       time.Duration
+	enough, max  time.Duration
+	small        bool
 	data         string
 	json         string
 }
@@ -88,22 +102,23 @@ func main() {
 
 func parse(args []string) (*options, error) {
 	opts := &options{
-		contenders: []string{"ours", "python", "rsync"},
-		cases:      []string{"many", "big"},
-		rtts:       []time.Duration{0},
-		rates:      []int64{0},
+		contenders: contenderNames(),
+		cases:      caseNames(),
+		rtts:       []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond},
+		rates:      []int64{1e9, 100e6},
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&opts.ours, "ours", "", "")
 	f.StringVar(&opts.python, "python", "/usr/bin", "")
-	f.Func("contenders", "", list(&opts.contenders, oneOf("ours", "python", "rsync")))
-	f.Func("cases", "", list(&opts.cases, oneOf("many", "big", "update", "none")))
+	f.Func("contenders", "", list(&opts.contenders, oneOf(contenderNames())))
+	f.Func("cases", "", list(&opts.cases, oneOf(caseNames())))
 	f.Func("rtt", "", list(&opts.rtts, time.ParseDuration))
 	f.Func("rate", "", list(&opts.rates, parseRate))
 	f.IntVar(&opts.runs, "runs", 3, "")
-	f.DurationVar(&opts.timeout, "timeout", 120*time.Second, "")
-	f.DurationVar(&opts.enough, "enough", 15*time.Second, "")
+	f.DurationVar(&opts.enough, "enough", time.Minute, "")
+	f.DurationVar(&opts.max, "max", 10*time.Minute, "")
+	f.BoolVar(&opts.small, "small", false, "")
 	f.StringVar(&opts.data, "data", "", "")
 	f.StringVar(&opts.json, "json", "", "")
 	if err := f.Parse(args); err != nil {
@@ -133,7 +148,7 @@ func list[T any](to *[]T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-func oneOf(words ...string) func(string) (string, error) {
+func oneOf(words []string) func(string) (string, error) {
 	return func(s string) (string, error) {
 		if !slices.Contains(words, s) {
 			return "", fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
@@ -147,49 +162,109 @@ func parseRate(s string) (int64, error) {
 	return int64(n), err
 }
 
-func run(ctx context.Context, opts *options) (err error) {
+// links returns the links to measure, each one before those that can only be
+// slower: what took too long on one is left out on those.
+func (opts *options) links() []link.Link {
+	var links []link.Link
+	for _, rtt := range opts.rtts {
+		for _, rate := range opts.rates {
+			if rtt == 0 {
+				rate = 0
+			}
+			links = append(links, link.Link{RTT: rtt, Rate: rate})
+		}
+	}
+	slices.SortFunc(links, compareLinks)
+	return slices.Compact(links)
+}
+
+// compareLinks sorts by the round-trip time, and the fastest first.
+func compareLinks(a, b link.Link) int {
+	byRate := cmp.Compare(b.Rate, a.Rate)
+	if (a.Rate == 0) != (b.Rate == 0) {
+		byRate = -byRate // unlimited is faster
+	}
+	return cmp.Or(cmp.Compare(a.RTT, b.RTT), byRate)
+}
+
+func run(ctx context.Context, opts *options) error {
+	res, err := resultsFor(opts)
+	if err != nil {
+		return err
+	}
+	if err := measure(ctx, opts, res); err != nil {
+		return err
+	}
+	printReport(os.Stdout, res)
+	return nil
+}
+
+// resultsFor returns the results so far, to which new ones are added.
+func resultsFor(opts *options) (*results, error) {
+	if opts.json == "" {
+		return newResults(), nil
+	}
+	res, err := readResults(opts.json)
+	if errors.Is(err, os.ErrNotExist) {
+		return newResults(), nil
+	}
+	return res, err
+}
+
+// A bench is what the cells are measured with.
+type bench struct {
+	opts       *options
+	work       string // a directory
+	contenders []*contender
+	sets       map[string]dataset
+}
+
+// measure fills in the cells, and saves them as soon as they are measured.
+func measure(ctx context.Context, opts *options, res *results) (err error) {
 	work, err := os.MkdirTemp("", "ostree-push-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	spread(work)
+	b := &bench{opts: opts, work: work}
 
-	contenders, err := startContenders(opts, work)
+	b.contenders, err = startContenders(opts, work)
 	defer func() {
-		for _, c := range contenders {
+		for _, c := range b.contenders {
 			err = errors.Join(err, c.server.Stop())
 		}
 	}()
 	if err != nil {
 		return err
 	}
-
-	data := opts.data
-	if data == "" {
-		data = filepath.Join(work, "data")
-	}
-	sets, err := prepare(ctx, data, work, opts.cases)
+	b.sets, err = prepare(ctx, opts, work)
 	if err != nil {
 		return fmt.Errorf("prepare data sets: %w", err)
 	}
+	if err := res.use(b.sets); err != nil {
+		return err
+	}
+	res.Environment = environment(ctx, opts)
 
-	var cells []*cell
 	for _, name := range opts.cases {
-		for _, rtt := range opts.rtts {
-			for _, rate := range opts.rates {
-				c := newCell(name, link.Link{RTT: rtt, Rate: rate}, contenders)
-				if err := c.measure(ctx, opts, contenders, sets, work); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
-				}
-				cells = append(cells, c)
+		for _, l := range opts.links() {
+			if err := b.measure(ctx, res, name, l); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if err := res.save(opts.json); err != nil {
+				return err
 			}
 		}
 	}
-
-	printTable(os.Stdout, cells, contenders, sets)
-	if opts.json != "" {
-		return writeJSON(opts.json, cells)
-	}
 	return nil
+}
+
+// dataDir is where the data sets are.
+func (opts *options) dataDir(work string) (string, error) {
+	if opts.data == "" {
+		return filepath.Join(work, "data"), nil
+	}
+	// The repositories are used by other processes, with other directories.
+	return filepath.Abs(opts.data)
 }

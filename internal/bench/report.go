@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+)
+
+// printReport writes all results as Markdown.
+func printReport(w io.Writer, res *results) {
+	fmt.Fprintf(w, "%s.\n\n", res.Environment)
+	printLoads(w, res)
+	fmt.Fprintf(w, "Medians in seconds.\n\n")
+	printTimes(w, res)
+	fmt.Fprintf(w, "\nTargets: %s.\n\n", tally(res.verdicts()))
+	printTargets(w, res.verdicts())
+}
+
+func printLoads(w io.Writer, res *results) {
+	for _, name := range caseNames() {
+		if l, ok := res.Loads[name]; ok && l.Objects > 0 {
+			fmt.Fprintf(w, "* `%s`: %s objects, %s\n", name, humanize.Comma(int64(l.Objects)), bytesString(l.Bytes))
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// printTimes writes a row for each cell, and below the table what its figures
+// do not tell.
+func printTimes(w io.Writer, res *results) {
+	names := append(contenderNames(), ssh)
+	names = slices.DeleteFunc(names, func(name string) bool { return !res.has(name) })
+	head := []string{"case", "link"}
+	for _, name := range names {
+		head = append(head, name)
+	}
+	compared := slices.Contains(names, ours) && slices.Contains(names, rsync)
+	if compared {
+		head = append(head, "ours/rsync")
+	}
+	if res.has(ours) {
+		head = append(head, "ours on the wire")
+	}
+	t := table{left: 2, rows: [][]string{head}}
+	for _, c := range res.Cells {
+		row := []string{c.Case, describe(c.link())}
+		for _, name := range names {
+			row = append(row, c.Results[name].String())
+		}
+		if compared {
+			row = append(row, ratio(c.Results[ours], c.Results[rsync]))
+		}
+		if res.has(ours) {
+			wire := ""
+			if bytes, err := c.Results[ours].bytes(); err == nil {
+				wire = bytesString(int64(bytes.value))
+			}
+			row = append(row, wire)
+		}
+		t.rows = append(t.rows, row)
+	}
+	t.print(w)
+	fmt.Fprintf(w, "\n%s\n", strings.Join([]string{
+		"(1): measured once, since that took long.",
+		"\\>: ended after that time; in brackets: left out, since it was ended after that time on a faster link.",
+	}, " "))
+	for _, c := range res.Cells {
+		for _, name := range names {
+			if r := c.Results[name]; r != nil && r.Error != "" {
+				fmt.Fprintf(w, "%s, %s failed: %s\n", c, name, r.Error)
+			}
+		}
+	}
+}
+
+func (res *results) has(contender string) bool {
+	return slices.ContainsFunc(res.Cells, func(c *cell) bool { return c.Results[contender] != nil })
+}
+
+func printTargets(w io.Writer, verdicts []verdict) {
+	t := table{left: 4, rows: [][]string{{"case", "link", "contender", "at most", "target", "median", ""}}}
+	for _, v := range verdicts {
+		row := []string{v.cell.Case, describe(v.cell.link()), v.contender, v.says, "", "", string(v.outcome)}
+		if v.why == nil {
+			row[4], row[5] = v.format(v.limit), v.format(v.measured)
+		} else {
+			row[6] += ": " + v.why.Error()
+		}
+		if v.outcome != met {
+			row[6] = "**" + row[6] + "**"
+		}
+		t.rows = append(t.rows, row)
+	}
+	t.print(w)
+}
+
+func (v verdict) format(q quantity) string {
+	more := ""
+	if q.orMore {
+		more = `\>`
+	}
+	if v.bytes {
+		return more + bytesString(int64(q.value))
+	}
+	return more + secondsString(q.value)
+}
+
+func tally(verdicts []verdict) string {
+	n := map[outcome]int{}
+	for _, v := range verdicts {
+		n[v.outcome]++
+	}
+	return fmt.Sprintf("%d met, %d not met, %d unknown", n[met], n[notMet], n[unknown])
+}
+
+// A table is one in Markdown, whose first row is its head.
+type table struct {
+	left int // columns that are texts
+	rows [][]string
+}
+
+func (t table) print(w io.Writer) {
+	for i, row := range t.rows {
+		cells := make([]string, len(row))
+		for j, text := range row {
+			cells[j] = strings.ReplaceAll(strings.ReplaceAll(text, "\n", " "), "|", `\|`)
+		}
+		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
+		if i == 0 {
+			rule := slices.Repeat([]string{"---:"}, len(row))
+			copy(rule, slices.Repeat([]string{"---"}, t.left))
+			fmt.Fprintf(w, "| %s |\n", strings.Join(rule, " | "))
+		}
+	}
+}
+
+func (r *result) String() string {
+	q, err := r.seconds()
+	switch {
+	case r == nil:
+		return ""
+	case err != nil:
+		return err.Error()
+	case r.LeftOut != "":
+		return fmt.Sprintf(`(\>%s)`, secondsString(q.value))
+	case q.orMore:
+		return `\>` + secondsString(q.value)
+	case len(r.Seconds) == 1:
+		return secondsString(q.value) + " (1)"
+	}
+	return secondsString(q.value)
+}
+
+// ratio is empty unless both are known.
+func ratio(a, b *result) string {
+	x, errX := a.seconds()
+	y, errY := b.seconds()
+	if errX != nil || errY != nil || x.orMore || y.orMore {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", x.value/y.value)
+}
+
+// secondsString shows three digits, and no fraction from 100 on.
+func secondsString(s float64) string {
+	switch {
+	case s < 1:
+		return fmt.Sprintf("%.3f", s)
+	case s < 10:
+		return fmt.Sprintf("%.2f", s)
+	case s < 100:
+		return fmt.Sprintf("%.1f", s)
+	}
+	return humanize.Comma(int64(s + 0.5))
+}
+
+func bytesString(n int64) string {
+	value, prefix := humanize.ComputeSI(float64(n))
+	return fmt.Sprintf("%.3g %sB", value, prefix)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A quantity was measured, in seconds or bytes, or calculated from what was.
+// It can be known only that it is at least so much.
+type quantity struct {
+	value  float64
+	orMore bool
+}
+
+// A target is what a contender has to reach in some cells.
+type target struct {
+	cases     []string
+	links     func(key) bool
+	contender string
+	bytes     bool // on the wire, not seconds
+	says      string
+	limit     func(*results, key) (quantity, error)
+}
+
+// targets returns all targets, which docs/benchmark.md explains.
+func targets() []target {
+	bulk := []string{"many", "big"}
+	all := []string{"many", "big", "update", "none", "dry"}
+	return []target{
+		{cases: bulk, links: loopback, contender: ours,
+			says: "rsync", limit: timesContender(1, rsync)},
+		{cases: bulk, links: remote, contender: ours,
+			says: "1.25 × (setup + 4 round trips + max(bytes ÷ rate, time at 0 ms))", limit: transfer},
+		{cases: bulk, links: remote, contender: ours,
+			says: "rsync", limit: timesContender(1, rsync)},
+		{cases: []string{"update"}, links: everywhere, contender: ours,
+			says: "0.5 × rsync", limit: timesContender(0.5, rsync)},
+		{cases: []string{"update"}, links: everywhere, contender: ours, bytes: true,
+			says: "1.2 × changed objects", limit: changedBytes},
+		{cases: []string{"none"}, links: everywhere, contender: ours,
+			says: "setup + 3 round trips", limit: connection},
+		{cases: []string{"dry"}, links: everywhere, contender: ours,
+			says: "setup + 3 round trips + list ÷ rate", limit: connectionAndList},
+		{cases: all, links: everywhere, contender: tunnel,
+			says: "python", limit: timesContender(1, python)},
+		{cases: all, links: everywhere, contender: tunnelPython,
+			says: "python", limit: timesContender(1, python)},
+	}
+}
+
+func everywhere(key) bool { return true }
+func loopback(k key) bool { return k.RTT == 0 }
+func remote(k key) bool   { return k.RTT != 0 }
+
+// secondsOf returns the median of a contender in a cell.
+func (res *results) secondsOf(contender string, k key) (quantity, error) {
+	var q quantity
+	err := errors.New("not measured")
+	if c := res.find(k); c != nil {
+		q, err = c.Results[contender].seconds()
+	}
+	if err != nil {
+		return quantity{}, fmt.Errorf("%s, %s: %w", contender, k, err)
+	}
+	return q, nil
+}
+
+func timesContender(factor float64, contender string) func(*results, key) (quantity, error) {
+	return func(res *results, k key) (quantity, error) {
+		q, err := res.secondsOf(contender, k)
+		q.value *= factor
+		return q, err
+	}
+}
+
+// setup returns what a connection takes over the link, and some round trips.
+func setup(res *results, k key, roundTrips float64) (quantity, error) {
+	q, err := res.secondsOf(ssh, key{"setup", k.RTT, k.Rate})
+	q.value += roundTrips * k.RTT.Seconds()
+	return q, err
+}
+
+func connection(res *results, k key) (quantity, error) { return setup(res, k, 3) }
+
+// entrySize is what one object takes in a list of objects: its type and its
+// checksum. Commits are not in it.
+const entrySize = 1 + 32
+
+func connectionAndList(res *results, k key) (quantity, error) {
+	q, err := setup(res, k, 3)
+	l, ok := res.Loads[k.Case]
+	if !ok {
+		err = errors.Join(err, errNoLoad)
+	}
+	q.value += k.secondsFor(entrySize * float64(l.Objects-l.Commits))
+	return q, err
+}
+
+// transfer allows for what any program would need: the bytes are those of the
+// objects, so that it gains nothing by sending more.
+func transfer(res *results, k key) (quantity, error) {
+	q, err := setup(res, k, 4)
+	near, nearErr := res.secondsOf(ours, key{Case: k.Case})
+	l, ok := res.Loads[k.Case]
+	if !ok {
+		nearErr = errors.Join(nearErr, errNoLoad)
+	}
+	q.value = 1.25 * (q.value + max(k.secondsFor(float64(l.Bytes)), near.value))
+	q.orMore = q.orMore || near.orMore
+	return q, errors.Join(err, nearErr)
+}
+
+var errNoLoad = errors.New("the size of the objects is not known")
+
+func changedBytes(res *results, k key) (quantity, error) {
+	l, ok := res.Loads[k.Case]
+	if !ok {
+		return quantity{}, errNoLoad
+	}
+	return quantity{value: 1.2 * float64(l.Bytes)}, nil
+}
+
+// secondsFor returns how long the link takes for so many bytes.
+func (k key) secondsFor(bytes float64) float64 {
+	if k.Rate == 0 {
+		return 0
+	}
+	return bytes * 8 / float64(k.Rate)
+}
+
+// An outcome says whether a target was met.
+type outcome string
+
+const (
+	met     outcome = "met"
+	notMet  outcome = "not met"
+	unknown outcome = "unknown"
+)
+
+// A verdict is what became of a target in a cell.
+type verdict struct {
+	target
+	cell     key
+	measured quantity
+	limit    quantity
+	outcome  outcome
+	why      error // of an unknown outcome, or of one that is not met for want of a result
+}
+
+// verdicts judges every target in every cell that was measured.
+func (res *results) verdicts() []verdict {
+	var all []verdict
+	for _, c := range res.Cells {
+		for _, t := range targets() {
+			if slices.Contains(t.cases, c.Case) && t.links(c.key) && c.Results[t.contender] != nil {
+				all = append(all, res.judge(t, c))
+			}
+		}
+	}
+	return all
+}
+
+func (res *results) judge(t target, c *cell) verdict {
+	v := verdict{target: t, cell: c.key, outcome: unknown}
+	r := c.Results[t.contender]
+	v.measured, v.why = r.seconds()
+	if t.bytes && v.why == nil {
+		v.measured, v.why = r.bytes()
+	}
+	if v.why != nil {
+		if r.Error != "" {
+			v.outcome = notMet
+		}
+		return v
+	}
+	v.limit, v.why = t.limit(res, c.key)
+	if v.why == nil {
+		v.outcome = compare(v.measured, v.limit)
+	}
+	return v
+}
+
+// compare tells whether what was measured is within the limit.
+func compare(measured, limit quantity) outcome {
+	switch within := measured.value <= limit.value; {
+	case within && !measured.orMore:
+		return met
+	case !within && !limit.orMore:
+		return notMet
+	}
+	return unknown
+}
