@@ -61,6 +61,10 @@ What is measured:
 Results:
     -json FILE         keep all figures in FILE; what FILE has of other cells
                        and contenders stays, so one can be measured again
+    -from LIST         measure nothing, take the figures of these files, later
+                       ones win; with -json, add them to FILE
+    -write             put the results into README.md, docs/benchmark.md and
+                       docs/benchmark.svg of the current directory
 
 Repositories are below $TMPDIR; /dev/shm leaves the disk out.
 `
@@ -76,6 +80,8 @@ type options struct {
 	small        bool
 	data         string
 	json         string
+	from         []string
+	write        bool
 }
 
 func main() {
@@ -121,6 +127,8 @@ func parse(args []string) (*options, error) {
 	f.BoolVar(&opts.small, "small", false, "")
 	f.StringVar(&opts.data, "data", "", "")
 	f.StringVar(&opts.json, "json", "", "")
+	f.Func("from", "", list(&opts.from, func(file string) (string, error) { return file, nil }))
+	f.BoolVar(&opts.write, "write", false, "")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -188,15 +196,42 @@ func compareLinks(a, b link.Link) int {
 }
 
 func run(ctx context.Context, opts *options) error {
+	if opts.write {
+		if err := checkDocs(); err != nil {
+			return err
+		}
+	}
 	res, err := resultsFor(opts)
 	if err != nil {
 		return err
 	}
-	if err := measure(ctx, opts, res); err != nil {
+	if len(opts.from) > 0 {
+		err = collect(opts, res)
+	} else {
+		err = measure(ctx, opts, res)
+	}
+	if err != nil {
 		return err
 	}
 	printReport(os.Stdout, res)
+	if opts.write {
+		return writeDocs(res)
+	}
 	return nil
+}
+
+// collect adds the results of other files.
+func collect(opts *options, res *results) error {
+	for _, file := range opts.from {
+		more, err := readResults(file)
+		if err != nil {
+			return err
+		}
+		if err := res.merge(more); err != nil {
+			return fmt.Errorf("add %s: %w", file, err)
+		}
+	}
+	return res.save(opts.json)
 }
 
 // resultsFor returns the results so far, to which new ones are added.

@@ -19,6 +19,43 @@ func printReport(w io.Writer, res *results) {
 	printTargets(w, res.verdicts())
 }
 
+// printSummary writes what the README shows: how the time of the smallest
+// objects grows with the round trip.
+func printSummary(w io.Writer, res *results) {
+	const name = "many"
+	t := table{left: 1, rows: [][]string{{"round trip"}}}
+	cells := res.fastest(name)
+	for _, c := range cells {
+		t.rows[0] = append(t.rows[0], fmt.Sprintf("%g ms", milliseconds(c.RTT)))
+	}
+	for _, contender := range contenderNames() {
+		row := []string{contender}
+		for _, c := range cells {
+			row = append(row, c.Results[contender].String())
+		}
+		if res.has(contender) {
+			t.rows = append(t.rows, row)
+		}
+	}
+	l := res.Loads[name]
+	fmt.Fprintf(w, "%s objects, %s, into an empty repository%s, in seconds:\n\n",
+		humanize.Comma(int64(l.Objects)), bytesString(l.Bytes), overRate(cells))
+	t.print(w)
+	fmt.Fprintf(w, "\n0 ms is loopback itself. %s\n", footnotes)
+	fmt.Fprintf(w, "\nOf all targets: %s.\n\n", tally(res.verdicts()))
+	fmt.Fprintf(w, "![Time against round-trip time](%s)\n", picture)
+}
+
+// overRate says which rate the links of the cells have, if they have one.
+func overRate(cells []*cell) string {
+	for _, c := range cells {
+		if c.Rate != 0 {
+			return " over " + rateString(c.Rate)
+		}
+	}
+	return ""
+}
+
 func printLoads(w io.Writer, res *results) {
 	for _, name := range caseNames() {
 		if l, ok := res.Loads[name]; ok && l.Objects > 0 {
@@ -27,6 +64,9 @@ func printLoads(w io.Writer, res *results) {
 	}
 	fmt.Fprintln(w)
 }
+
+const footnotes = `(1): one run only. \>: ended after that time; in brackets: left out, since that
+happened on a link that is nowhere slower.`
 
 // printTimes writes a row for each cell, and below the table what its figures
 // do not tell.
@@ -63,16 +103,17 @@ func printTimes(w io.Writer, res *results) {
 		t.rows = append(t.rows, row)
 	}
 	t.print(w)
-	fmt.Fprintf(w, "\n%s\n", strings.Join([]string{
-		"(1): measured once, since that took long.",
-		"\\>: ended after that time; in brackets: left out, since it was ended after that time on a faster link.",
-	}, " "))
+	fmt.Fprintf(w, "\n%s\n", footnotes)
+	var failures []string
 	for _, c := range res.Cells {
 		for _, name := range names {
 			if r := c.Results[name]; r != nil && r.Error != "" {
-				fmt.Fprintf(w, "%s, %s failed: %s\n", c, name, r.Error)
+				failures = append(failures, fmt.Sprintf("\n* %s, %s failed: %s", c, name, r.Error))
 			}
 		}
+	}
+	if len(failures) > 0 {
+		fmt.Fprintln(w, strings.Join(failures, ""))
 	}
 }
 
@@ -81,12 +122,11 @@ func (res *results) has(contender string) bool {
 }
 
 func printTargets(w io.Writer, verdicts []verdict) {
-	t := table{left: 4, rows: [][]string{{"case", "link", "contender", "at most", "target", "median", ""}}}
+	t := table{left: 4, right: 1, rows: [][]string{{"case", "link", "contender", "at most", "target", "median", ""}}}
 	for _, v := range verdicts {
-		row := []string{v.cell.Case, describe(v.cell.link()), v.contender, v.says, "", "", string(v.outcome)}
-		if v.why == nil {
-			row[4], row[5] = v.format(v.limit), v.format(v.measured)
-		} else {
+		row := []string{v.cell.Case, describe(v.cell.link()), v.contender, v.says,
+			v.format(v.limit), v.format(v.measured), string(v.outcome)}
+		if v.why != nil {
 			row[6] += ": " + v.why.Error()
 		}
 		if v.outcome != met {
@@ -97,7 +137,11 @@ func printTargets(w io.Writer, verdicts []verdict) {
 	t.print(w)
 }
 
+// format returns nothing for what is not known.
 func (v verdict) format(q quantity) string {
+	if q == (quantity{}) {
+		return ""
+	}
 	more := ""
 	if q.orMore {
 		more = `\>`
@@ -118,8 +162,8 @@ func tally(verdicts []verdict) string {
 
 // A table is one in Markdown, whose first row is its head.
 type table struct {
-	left int // columns that are texts
-	rows [][]string
+	left, right int // columns of text on either side; numbers are between them
+	rows        [][]string
 }
 
 func (t table) print(w io.Writer) {
@@ -130,8 +174,8 @@ func (t table) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 		if i == 0 {
-			rule := slices.Repeat([]string{"---:"}, len(row))
-			copy(rule, slices.Repeat([]string{"---"}, t.left))
+			rule := slices.Repeat([]string{"---"}, len(row))
+			copy(rule[t.left:len(row)-t.right], slices.Repeat([]string{"---:"}, len(row)))
 			fmt.Fprintf(w, "| %s |\n", strings.Join(rule, " | "))
 		}
 	}

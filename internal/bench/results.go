@@ -210,12 +210,15 @@ func describe(l link.Link) string {
 	if l == (link.Link{}) {
 		return "0 ms"
 	}
-	rate := "unlimited"
-	if l.Rate != 0 {
-		value, prefix := humanize.ComputeSI(float64(l.Rate))
-		rate = fmt.Sprintf("%g %sbit/s", value, prefix)
+	return fmt.Sprintf("%g ms, %s", milliseconds(l.RTT), rateString(l.Rate))
+}
+
+func rateString(rate int64) string {
+	if rate == 0 {
+		return "unlimited"
 	}
-	return fmt.Sprintf("%g ms, %s", float64(l.RTT)/float64(time.Millisecond), rate)
+	value, prefix := humanize.ComputeSI(float64(rate))
+	return fmt.Sprintf("%g %sbit/s", value, prefix)
 }
 
 // environment says what was measured with.

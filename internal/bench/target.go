@@ -174,10 +174,12 @@ func (res *results) judge(t target, c *cell) verdict {
 		}
 		return v
 	}
-	v.limit, v.why = t.limit(res, c.key)
-	if v.why == nil {
-		v.outcome = compare(v.measured, v.limit)
+	limit, err := t.limit(res, c.key)
+	if err != nil {
+		v.why = err
+		return v
 	}
+	v.limit, v.outcome = limit, compare(v.measured, limit)
 	return v
 }
 

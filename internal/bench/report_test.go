@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ostree-push/internal/link"
+)
+
+func TestReport(t *testing.T) {
+	res := newResults()
+	res.Environment = "a machine"
+	res.Loads["many"] = load{Objects: 15000, Commits: 1, Bytes: 79.1e6}
+	res.add("setup", far, ssh, 0.65)
+	r := res.add("many", far, ours, 3.5)
+	r.Sent, r.Received = []int64{80e6}, []int64{1e6}
+	res.add("many", far, rsync, 3)
+	res.add("many", far, tunnel, 123.4).Seconds = []float64{1234.5}
+	slower := link.Link{RTT: 150 * time.Millisecond, Rate: 100e6}
+	res.cell("many", far).Results[python] = &result{Over: 600}
+	res.cell("many", slower).Results[python] = &result{Over: 600, LeftOut: "why"}
+	res.cell("many", slower).Results[tunnelPython] = &result{Error: "no | pipe"}
+
+	var got strings.Builder
+	printReport(&got, res)
+	const want = `a machine.
+
+* ¦many¦: 15,000 objects, 79.1 MB
+
+Medians in seconds.
+
+| case | link | ours | tunnel | tunnel-python | python | rsync | ssh | ours/rsync | ours on the wire |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| setup | 50 ms, 100 Mbit/s |  |  |  |  |  | 0.650 |  |  |
+| many | 50 ms, 100 Mbit/s | 3.50 | 1,235 (1) |  | \>600 | 3.00 |  | 1.17 | 81 MB |
+| many | 150 ms, 100 Mbit/s |  |  | failed | (\>600) |  |  |  |  |
+
+(1): one run only. \>: ended after that time; in brackets: left out, since that
+happened on a link that is nowhere slower.
+
+* many, 150 ms, 100 Mbit/s, tunnel-python failed: no | pipe
+
+Targets: 0 met, 2 not met, 2 unknown.
+
+| case | link | contender | at most | target | median |  |
+| --- | --- | --- | --- | ---: | ---: | --- |
+| many | 50 ms, 100 Mbit/s | ours | 1.25 × (setup + 4 round trips + max(bytes ÷ rate, time at 0 ms)) |  | 3.50 | **unknown: ours, many, 0 ms: not measured** |
+| many | 50 ms, 100 Mbit/s | ours | rsync | 3.00 | 3.50 | **not met** |
+| many | 50 ms, 100 Mbit/s | tunnel | python | \>600 | 1,235 | **unknown** |
+| many | 150 ms, 100 Mbit/s | tunnel-python | python |  |  | **not met: failed** |
+`
+	if diff := cmp.Diff(strings.ReplaceAll(want, "¦", "`"), got.String()); diff != "" {
+		t.Error(diff)
+	}
+
+	got.Reset()
+	printSummary(&got, res)
+	for _, line := range []string{
+		"15,000 objects, 79.1 MB, into an empty repository over 100 Mbit/s, in seconds:",
+		"| round trip | 50 ms | 150 ms |",
+		"| tunnel | 1,235 (1) |  |",
+		"Of all targets: 0 met, 2 not met, 2 unknown.",
+	} {
+		if !slices.Contains(strings.Split(got.String(), "\n"), line) {
+			t.Errorf("the summary lacks %q:\n%s", line, got.String())
+		}
+	}
+}
+
+func TestTableEscapes(t *testing.T) {
+	var got strings.Builder
+	table{left: 1, rows: [][]string{{"a|b"}, {"c\nd"}}}.print(&got)
+	if want := "| a\\|b |\n| --- |\n| c d |\n"; got.String() != want {
+		t.Errorf("got:\n%s", got.String())
+	}
+}
+
+// Results survive the file, and those that are added win, each contender's in
+// each cell on its own.
+func TestMerge(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results.json")
+	old := sample()
+	if err := old.save(file); err != nil {
+		t.Fatal(err)
+	}
+	opts := &options{json: file}
+	res, err := resultsFor(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(old, res, cmp.AllowUnexported(cell{})); diff != "" {
+		t.Errorf("read what was saved:\n%s", diff)
+	}
+
+	more := newResults()
+	more.Loads["big"] = load{Objects: 1}
+	more.add("many", far, rsync, 7)
+	more.add("big", near, ours, 8)
+	other := filepath.Join(t.TempDir(), "more.json")
+	if err := more.save(other); err != nil {
+		t.Fatal(err)
+	}
+	opts.from = []string{other}
+	if err := collect(opts, res); err != nil {
+		t.Fatal(err)
+	}
+	if res, err = readResults(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		contender string
+		key       key
+		want      float64
+	}{
+		{rsync, key{"many", far.RTT, far.Rate}, 7},
+		{python, key{"many", far.RTT, far.Rate}, 1000},
+		{ours, key{Case: "many"}, 2},
+		{ours, key{Case: "big"}, 8},
+	} {
+		if got, err := res.secondsOf(test.contender, test.key); err != nil || got.value != test.want {
+			t.Errorf("%s, %s: %v, %v", test.contender, test.key, got, err)
+		}
+	}
+	if at := slices.IndexFunc(res.Cells, func(c *cell) bool { return c.Case == "big" }); at != 6 {
+		t.Errorf("the new cell stands at %d, not between many and update", at)
+	}
+
+	more.Loads["many"] = load{Objects: 160}
+	if err := res.merge(more); err == nil || !strings.Contains(err.Error(), "many: the results so far are of another data set") {
+		t.Errorf("results of another data set: %v", err)
+	}
+}
+
+func TestLinks(t *testing.T) {
+	opts, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.rates = append(opts.rates, 0)
+	var got []string
+	for _, l := range opts.links() {
+		got = append(got, describe(l))
+	}
+	if want := "0 ms; 50 ms, unlimited; 50 ms, 1 Gbit/s; 50 ms, 100 Mbit/s; 150 ms, unlimited"; !strings.HasPrefix(strings.Join(got, "; "), want) || len(got) != 10 {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("docs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const before, after = "# Title\n<!-- bench -->\n", "<!-- /bench -->\nend\n"
+	for _, file := range []string{readme, document} {
+		if err := os.WriteFile(file, []byte(before+"old\n"+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := checkDocs(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := writeDocs(sample()); err != nil {
+			t.Fatal(err)
+		}
+		for file, line := range map[string]string{
+			readme:   "![Time against round-trip time](docs/benchmark.svg)\n",
+			document: "![Time against round-trip time](benchmark.svg)\n",
+		} {
+			got, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(got)
+			if !strings.HasPrefix(text, before) || !strings.HasSuffix(text, after) || strings.Contains(text, "old\n") || strings.Count(text, line) != 1 {
+				t.Errorf("%s is\n%s", file, text)
+			}
+		}
+	}
+	if info, err := os.Stat(picture); err != nil || info.Size() == 0 {
+		t.Errorf("no picture: %v", err)
+	}
+	if err := os.WriteFile(readme, []byte("no marks\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkDocs(); err == nil || !strings.HasPrefix(err.Error(), "README.md: there are no lines") {
+		t.Errorf("without marks: %v", err)
+	}
+}
+
+// curve finds a line that is drawn in the color of ours.
+var curve = regexp.MustCompile(`<path d="(M[^"]*)" style="fill:none;stroke:#0072B2`)
+
+func TestPlot(t *testing.T) {
+	res := sample()
+	for _, l := range []link.Link{far, fast, {RTT: 150 * time.Millisecond, Rate: 1e9}} {
+		res.add("many", l, ours, 10*l.RTT.Seconds())
+	}
+	first := svgOf(t, res)
+	texts := textsOf(t, first)
+	for _, text := range []string{"many", "big", "update", "seconds", "round trip, ms", "50", "150", ours, rsync, python} {
+		if !slices.Contains(texts, text) {
+			t.Errorf("the text %q is not there", text)
+		}
+	}
+	for _, text := range []string{tunnel, "longer than"} {
+		if slices.Contains(texts, text) {
+			t.Errorf("the text %q explains nothing", text)
+		}
+	}
+	found := curve.FindStringSubmatch(first)
+	if found == nil || strings.Count(found[1], "L") != 2 {
+		t.Errorf("the line of ours is not one of three points: %q", found)
+	}
+	if svgOf(t, res) != first {
+		t.Error("the same results look different")
+	}
+
+	// The slower link at 50 ms is not drawn, the faster one is.
+	res.add("many", far, ours, 77)
+	if svgOf(t, res) != first {
+		t.Error("the slower link is drawn")
+	}
+	res.find(key{"many", fast.RTT, fast.Rate}).Results[ours] = &result{Over: 600}
+	second := svgOf(t, res)
+	if found := curve.FindStringSubmatch(second); found == nil || strings.Count(found[1], "L") != 1 {
+		t.Errorf("the line goes through a time that is not known: %q", found)
+	}
+	if !slices.Contains(textsOf(t, second), "longer than") {
+		t.Error("the mark of an unknown time is not explained")
+	}
+
+	svgOf(t, newResults()) // has to be something that can be drawn
+}
+
+func svgOf(t *testing.T, res *results) string {
+	t.Helper()
+	var svg bytes.Buffer
+	if err := drawPlot(&svg, res); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(svg.String(), "NaN") {
+		t.Error("a coordinate is not a number")
+	}
+	return svg.String()
+}
+
+// textsOf returns the texts of a picture, which has to be XML.
+func textsOf(t *testing.T, svg string) []string {
+	t.Helper()
+	var texts []string
+	for d := xml.NewDecoder(strings.NewReader(svg)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return texts
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, ok := token.(xml.CharData); ok {
+			texts = append(texts, strings.TrimSpace(string(data)))
+		}
+	}
+}

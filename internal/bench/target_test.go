@@ -1,0 +1,227 @@
+package main
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"ostree-push/internal/link"
+)
+
+var (
+	near = link.Link{}
+	far  = link.Link{RTT: 50 * time.Millisecond, Rate: 100e6}
+	fast = link.Link{RTT: 50 * time.Millisecond, Rate: 1e9}
+)
+
+// add adds a cell's result with that median.
+func (res *results) add(name string, l link.Link, contender string, seconds float64) *result {
+	r := &result{Seconds: []float64{100 * seconds, seconds, 0}}
+	res.cell(name, l).Results[contender] = r
+	return r
+}
+
+// sample returns what the targets of ours depend on.
+func sample() *results {
+	res := newResults()
+	res.Loads = map[string]load{
+		"many":   {Objects: 15000, Commits: 1, Bytes: 79e6},
+		"update": {Objects: 300, Commits: 1, Bytes: 1e6},
+		"dry":    {Objects: 15001, Commits: 1, Bytes: 79e6},
+	}
+	for _, l := range []link.Link{near, far, fast} {
+		res.add("setup", l, ssh, 0.2+8*l.RTT.Seconds())
+		for _, name := range []string{"many", "update", "none", "dry"} {
+			res.add(name, l, rsync, 100)
+			res.add(name, l, python, 1000)
+		}
+	}
+	res.add("many", near, ours, 2)
+	return res
+}
+
+// only returns the verdicts on one cell and contender whose target says that.
+func only(t *testing.T, res *results, k key, contender, says string) verdict {
+	t.Helper()
+	var found []verdict
+	for _, v := range res.verdicts() {
+		if v.cell == k && v.contender == contender && v.says == says {
+			found = append(found, v)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%v, %s, %s: %d verdicts", k, contender, says, len(found))
+	}
+	return found[0]
+}
+
+func TestLimits(t *testing.T) {
+	const bulk = "1.25 × (setup + 4 round trips + max(bytes ÷ rate, time at 0 ms))"
+	for _, test := range []struct {
+		name      string
+		link      link.Link
+		contender string
+		says      string
+		limit     float64
+	}{
+		{"many", near, ours, "rsync", 100},
+		{"many", far, ours, "rsync", 100},
+		{"many", far, ours, bulk, 1.25 * (0.6 + 0.2 + 6.32)},
+		{"many", fast, ours, bulk, 1.25 * (0.6 + 0.2 + 2)},
+		{"update", near, ours, "0.5 × rsync", 50},
+		{"update", far, ours, "0.5 × rsync", 50},
+		{"none", near, ours, "setup + 3 round trips", 0.2},
+		{"none", far, ours, "setup + 3 round trips", 0.6 + 0.15},
+		{"dry", near, ours, "setup + 3 round trips + list ÷ rate", 0.2},
+		{"dry", far, ours, "setup + 3 round trips + list ÷ rate", 0.6 + 0.15 + 0.0396},
+		{"many", far, tunnel, "python", 1000},
+		{"none", near, tunnelPython, "python", 1000},
+	} {
+		for _, is := range []struct {
+			factor float64
+			want   outcome
+		}{{0.999, met}, {1.001, notMet}} {
+			res := sample()
+			res.add(test.name, test.link, test.contender, is.factor*test.limit)
+			v := only(t, res, key{test.name, test.link.RTT, test.link.Rate}, test.contender, test.says)
+			if v.outcome != is.want || v.why != nil || math.Abs(v.limit.value-test.limit) > 1e-9 {
+				t.Errorf("%v, %s, %s: %g is %s with the limit %g, not %s with %g (%v)",
+					v.cell, v.contender, v.says, v.measured.value, v.outcome, v.limit.value, is.want, test.limit, v.why)
+			}
+		}
+	}
+}
+
+func TestBytesOfUpdate(t *testing.T) {
+	for _, test := range []struct {
+		sent, received int64
+		want           outcome
+	}{{1e6, 199_999, met}, {1e6, 200_001, notMet}} {
+		res := sample()
+		r := res.add("update", far, ours, 1)
+		r.Sent, r.Received = []int64{test.sent}, []int64{test.received}
+		v := only(t, res, key{"update", far.RTT, far.Rate}, ours, "1.2 × changed objects")
+		if v.outcome != test.want {
+			t.Errorf("%d and %d bytes: %s (%v)", test.sent, test.received, v.outcome, v.why)
+		}
+	}
+}
+
+// What is missing, or failed, does not pass for a target that was met.
+func TestWithoutResult(t *testing.T) {
+	k := key{Case: "many"}
+	for _, test := range []struct {
+		name   string
+		change func(*results)
+		want   outcome
+		why    string
+	}{
+		{"ours failed", func(res *results) { res.find(k).Results[ours].Error = "broken" }, notMet, "failed"},
+		{"rsync failed", func(res *results) { res.find(k).Results[rsync].Error = "broken" }, unknown, "rsync, many, 0 ms: failed"},
+		{"no rsync", func(res *results) { delete(res.find(k).Results, rsync) }, unknown, "rsync, many, 0 ms: not measured"},
+		{"no run", func(res *results) { res.find(k).Results[ours].Seconds = nil }, unknown, "not measured"},
+	} {
+		res := sample()
+		test.change(res)
+		v := only(t, res, k, ours, "rsync")
+		if v.outcome != test.want || v.why == nil || v.why.Error() != test.why {
+			t.Errorf("%s: %s, %v", test.name, v.outcome, v.why)
+		}
+	}
+
+	res := sample()
+	res.add("many", far, ours, 1)
+	delete(res.find(key{"setup", far.RTT, far.Rate}).Results, ssh)
+	res.find(k).Results[ours].Seconds = nil
+	for _, v := range res.verdicts() {
+		if v.cell.RTT != 0 && strings.Contains(v.says, "setup") && (v.outcome != unknown ||
+			!strings.Contains(v.why.Error(), "ssh, setup, 50 ms") || !strings.Contains(v.why.Error(), "ours, many, 0 ms")) {
+			t.Errorf("%s: %s, %v", v.says, v.outcome, v.why)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	exactly := func(value float64) quantity { return quantity{value: value} }
+	orMore := func(value float64) quantity { return quantity{value: value, orMore: true} }
+	for _, test := range []struct {
+		measured, limit quantity
+		want            outcome
+	}{
+		{exactly(1), exactly(1), met},
+		{exactly(2), exactly(1), notMet},
+		{exactly(1), orMore(2), met},
+		{exactly(2), orMore(1), unknown},
+		{orMore(1), exactly(2), unknown},
+		{orMore(2), exactly(1), notMet},
+		{orMore(2), orMore(2), unknown},
+		{orMore(3), orMore(2), unknown},
+	} {
+		if got := compare(test.measured, test.limit); got != test.want {
+			t.Errorf("%v within %v: %s, not %s", test.measured, test.limit, got, test.want)
+		}
+	}
+}
+
+// A run that was ended is a bound for what builds on it.
+func TestBoundInLimit(t *testing.T) {
+	res := sample()
+	res.find(key{Case: "many"}).Results[python] = &result{Over: 600}
+	res.add("many", near, tunnel, 601)
+	if v := only(t, res, key{Case: "many"}, tunnel, "python"); v.outcome != unknown || v.why != nil {
+		t.Errorf("%s, %v", v.outcome, v.why)
+	}
+	res.add("many", near, tunnel, 599)
+	if v := only(t, res, key{Case: "many"}, tunnel, "python"); v.outcome != met {
+		t.Errorf("%s, %v", v.outcome, v.why)
+	}
+}
+
+func TestTooSlow(t *testing.T) {
+	slower := link.Link{RTT: 150 * time.Millisecond, Rate: 100e6}
+	res := newResults()
+	res.cell("many", far).Results[python] = &result{Over: 600}
+	for _, test := range []struct {
+		name      string
+		link      link.Link
+		contender string
+		max       time.Duration
+		want      bool
+	}{
+		{"many", slower, python, 600 * time.Second, true},
+		{"many", slower, python, 601 * time.Second, false},
+		{"many", far, python, time.Second, false}, // itself
+		{"many", fast, python, time.Second, false},
+		{"many", near, python, time.Second, false},
+		{"many", link.Link{RTT: slower.RTT, Rate: 1e9}, python, time.Second, false},
+		{"many", link.Link{RTT: slower.RTT}, python, time.Second, false},
+		{"many", slower, tunnel, time.Second, false},
+		{"big", slower, python, time.Second, false},
+	} {
+		got := res.tooSlow(key{test.name, test.link.RTT, test.link.Rate}, test.contender, test.max) != nil
+		if got != test.want {
+			t.Errorf("%s, %s, %s, %v: %v", test.name, describe(test.link), test.contender, test.max, got)
+		}
+	}
+	res = newResults()
+	res.cell("many", link.Link{RTT: far.RTT}).Results[python] = &result{Over: 600}
+	if res.tooSlow(key{"many", far.RTT, far.Rate}, python, time.Second) == nil {
+		t.Error("an unlimited link is not taken for the faster one")
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1}, 5}, {[]float64{9, 1, 2}, 2}} {
+		if got, err := medianOf(test.values); err != nil || got.value != test.want || got.orMore {
+			t.Errorf("%v: %v, %v", test.values, got, err)
+		}
+	}
+	if _, err := medianOf(nil); err == nil || errors.Is(err, errNoLoad) {
+		t.Errorf("of nothing: %v", err)
+	}
+}
