@@ -2,9 +2,10 @@
 # make install   install them below $(DESTDIR)$(PREFIX)/bin
 # make demo      show a push, through a private sshd
 # make test      run all tests; RACE=1 with the race detector
-# make bench     measure, against rsync and Debian's ostree-push
+# make bench     measure, against rsync and Debian's ostree-push; some hours
+# make bench-memory  measure the memory that each side takes for a million objects
 #
-# demo, test and bench install the Debian packages they lack.
+# demo, test and both benches install the Debian packages they lack.
 
 PREFIX = /usr/local
 DESTDIR =
@@ -35,10 +36,13 @@ test: packages-test
 bench: packages-test build
 	$(GO) run ./internal/bench -ours build $(BENCHFLAGS)
 
+bench-memory: packages-test build
+	$(GO) run ./internal/bench -ours build -memory $(BENCHFLAGS)
+
 packages-build packages-test:
 	@./packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench packages-build packages-test clean
+.PHONY: build install demo test bench bench-memory packages-build packages-test clean

@@ -36,7 +36,7 @@ func (b *bench) measure(ctx context.Context, res *results, name string, l link.L
 	}
 	// Loopback itself tells nobody how much it carries. So there is one run
 	// more, through a link without limits, that is not timed.
-	if l == (link.Link{}) {
+	if l == (link.Link{}) && !b.opts.memory {
 		if err := b.round(ctx, c, running, "to count bytes", true); err != nil {
 			return err
 		}
@@ -110,9 +110,16 @@ func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *resu
 		port = proxy.Addr.Port
 	}
 
+	args := contender.command(port, p, b.sets[p.from].repo, to)
+	if b.opts.memory {
+		if args, err = peakArgs(pusherPeak(contender.bin), args); err != nil {
+			return err
+		}
+	}
+
 	// Nobody should wait for the disk for what was written before.
 	unix.Sync()
-	took, err := contender.run(ctx, b.opts.max, contender.command(port, p, b.sets[p.from].repo, to), b.work)
+	took, err := contender.run(ctx, b.opts.max, args, b.work)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -121,6 +128,11 @@ func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *resu
 	}
 	if err != nil {
 		return &failure{err}
+	}
+	if b.opts.memory {
+		if err := contender.notePeaks(r); err != nil {
+			return err
+		}
 	}
 	if !count {
 		r.Seconds = append(r.Seconds, took.Seconds())

@@ -36,6 +36,7 @@ func contenderNames() []string {
 type contender struct {
 	name    string
 	program string
+	bin     string // directory of the commands that its server runs
 	server  *sshd.Server
 }
 
@@ -65,7 +66,7 @@ func startContenders(opts *options, work string) ([]*contender, error) {
 		if err != nil {
 			return found, err
 		}
-		found = append(found, &contender{name, program, server})
+		found = append(found, &contender{name, program, bin, server})
 	}
 	if len(found) == 0 {
 		return nil, errors.New("no contender is there")
@@ -79,7 +80,11 @@ func install(opts *options, name, bin string) (program string, err error) {
 	var pusher, receiver string
 	switch name {
 	case rsync, ssh:
-		return exec.LookPath(name)
+		program, err := exec.LookPath(name)
+		if err != nil {
+			return "", err
+		}
+		return program, opts.provide(bin, name, program)
 	case ours, tunnel:
 		pusher, err = oursDir(opts)
 		receiver = pusher
@@ -94,7 +99,7 @@ func install(opts *options, name, bin string) (program string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(pusher, "ostree-push"), linkReceivers(receiver, bin)
+	return filepath.Join(pusher, "ostree-push"), opts.provideReceivers(bin, receiver)
 }
 
 func oursDir(opts *options) (string, error) {
@@ -125,16 +130,16 @@ func isPython(program string) error {
 	return nil
 }
 
-// linkReceivers links the receivers of dir to bin. The Python program has
-// ostree-receive-1 since a later version only.
-func linkReceivers(dir, bin string) error {
+// provideReceivers makes the receivers of dir commands in bin. The Python program
+// has ostree-receive-1 since a later version only.
+func (opts *options) provideReceivers(bin, dir string) error {
 	found := 0
 	for _, command := range []string{"ostree-receive", "ostree-receive-1"} {
 		path := filepath.Join(dir, command)
 		if _, err := os.Stat(path); err != nil {
 			continue
 		}
-		if err := os.Symlink(path, filepath.Join(bin, command)); err != nil {
+		if err := opts.provide(bin, command, path); err != nil {
 			return err
 		}
 		found++
@@ -143,6 +148,14 @@ func linkReceivers(dir, bin string) error {
 		return fmt.Errorf("%s has no ostree-receive", dir)
 	}
 	return nil
+}
+
+// provide makes a program a command in bin.
+func (opts *options) provide(bin, command, program string) error {
+	if opts.memory {
+		return writePeakScript(bin, command, program)
+	}
+	return os.Symlink(program, filepath.Join(bin, command))
 }
 
 // command returns the arguments with which the contender pushes to the server

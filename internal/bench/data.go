@@ -68,13 +68,18 @@ func pushes() map[string]push {
 		"update": {from: "update", base: "many"},
 		"none":   {from: "many", base: "many"},
 		"dry":    {from: "many", dry: true},
+		"memory": {from: "memory"},
 	}
 }
 
-// caseNames returns the names of all cases, in the order of the table.
-func caseNames() []string {
+// timedCases returns the names of the cases that show times, in the order of
+// the table.
+func timedCases() []string {
 	return []string{"setup", "many", "big", "update", "none", "dry"}
 }
+
+// caseNames returns the names of all cases.
+func caseNames() []string { return append(timedCases(), "memory") }
 
 // A load is what the receiver lacks when a push begins, in the form of archive
 // repositories.

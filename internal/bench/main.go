@@ -55,6 +55,8 @@ What is measured:
     -enough DURATION   one run is enough when it took this long (default 60s)
     -max DURATION      end a run after this time, and leave out the contender
                        where it can only take longer (default 10m)
+    -memory            measure the memory of each side instead, once, at 0 ms and
+                       with 1,000,000 objects (-max 2h, -contenders ours)
     -small             data sets of a hundredth of the size, to try things
     -data DIR          keep the data sets here for the next time
 
@@ -77,6 +79,7 @@ type options struct {
 	rates        []int64
 	runs         int
 	enough, max  time.Duration
+	memory       bool
 	small        bool
 	data         string
 	json         string
@@ -85,6 +88,9 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == peakCommand {
+		os.Exit(peakMain(os.Args[2], os.Args[3:]))
+	}
 	opts, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Print(usage)
@@ -108,22 +114,22 @@ func main() {
 
 func parse(args []string) (*options, error) {
 	opts := &options{
-		contenders: contenderNames(),
-		cases:      caseNames(),
-		rtts:       []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond},
-		rates:      []int64{1e9, 100e6},
+		cases: timedCases(),
+		rtts:  []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond},
+		rates: []int64{1e9, 100e6},
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&opts.ours, "ours", "", "")
 	f.StringVar(&opts.python, "python", "/usr/bin", "")
 	f.Func("contenders", "", list(&opts.contenders, oneOf(contenderNames())))
-	f.Func("cases", "", list(&opts.cases, oneOf(caseNames())))
+	f.Func("cases", "", list(&opts.cases, oneOf(timedCases())))
 	f.Func("rtt", "", list(&opts.rtts, time.ParseDuration))
 	f.Func("rate", "", list(&opts.rates, parseRate))
 	f.IntVar(&opts.runs, "runs", 3, "")
 	f.DurationVar(&opts.enough, "enough", time.Minute, "")
-	f.DurationVar(&opts.max, "max", 10*time.Minute, "")
+	f.DurationVar(&opts.max, "max", 0, "")
+	f.BoolVar(&opts.memory, "memory", false, "")
 	f.BoolVar(&opts.small, "small", false, "")
 	f.StringVar(&opts.data, "data", "", "")
 	f.StringVar(&opts.json, "json", "", "")
@@ -137,6 +143,17 @@ func parse(args []string) (*options, error) {
 	}
 	if opts.runs < 1 {
 		return nil, errors.New("-runs must be at least 1")
+	}
+	contenders, longest := contenderNames(), 10*time.Minute
+	if opts.memory {
+		opts.cases, opts.rtts, opts.runs = []string{"memory"}, []time.Duration{0}, 1
+		contenders, longest = []string{ours}, 2*time.Hour
+	}
+	if opts.contenders == nil {
+		opts.contenders = contenders
+	}
+	if opts.max == 0 {
+		opts.max = longest
 	}
 	return opts, nil
 }

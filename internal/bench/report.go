@@ -15,6 +15,7 @@ func printReport(w io.Writer, res *results) {
 	printLoads(w, res)
 	fmt.Fprintf(w, "Medians in seconds.\n\n")
 	printTimes(w, res)
+	printMemory(w, res)
 	fmt.Fprintf(w, "\nTargets: %s.\n\n", tally(res.verdicts()))
 	printTargets(w, res.verdicts())
 }
@@ -86,6 +87,9 @@ func printTimes(w io.Writer, res *results) {
 	}
 	t := table{left: 2, rows: [][]string{head}}
 	for _, c := range res.Cells {
+		if !slices.Contains(timedCases(), c.Case) {
+			continue
+		}
 		row := []string{c.Case, describe(c.link())}
 		for _, name := range names {
 			row = append(row, c.Results[name].String())
@@ -95,7 +99,7 @@ func printTimes(w io.Writer, res *results) {
 		}
 		if res.has(ours) {
 			wire := ""
-			if bytes, err := c.Results[ours].bytes(); err == nil {
+			if bytes, err := c.Results[ours].wire(); err == nil {
 				wire = bytesString(int64(bytes.value))
 			}
 			row = append(row, wire)
@@ -115,6 +119,31 @@ func printTimes(w io.Writer, res *results) {
 	if len(failures) > 0 {
 		fmt.Fprintln(w, strings.Join(failures, ""))
 	}
+}
+
+// printMemory writes what was measured of memory, if it was.
+func printMemory(w io.Writer, res *results) {
+	c := res.find(key{Case: "memory"})
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nThe most memory, with %s objects:\n\n", humanize.Comma(int64(res.Loads[c.Case].Objects)))
+	t := table{left: 1, rows: [][]string{{"contender", "pusher", "receiver", "seconds"}}}
+	for _, name := range contenderNames() {
+		r := c.Results[name]
+		if r == nil {
+			continue
+		}
+		row := []string{name, "", "", r.String()}
+		if pusher, err := r.pusherPeak(); err == nil {
+			row[1] = bytesString(int64(pusher.value))
+		}
+		if receiver, err := r.receiverPeak(); err == nil {
+			row[2] = bytesString(int64(receiver.value))
+		}
+		t.rows = append(t.rows, row)
+	}
+	t.print(w)
 }
 
 func (res *results) has(contender string) bool {

@@ -51,6 +51,10 @@ type result struct {
 	Sent     []int64 `json:"sent_bytes,omitempty"`
 	Received []int64 `json:"received_bytes,omitempty"`
 
+	// The most memory that the program of either side took.
+	PusherPeak   int64 `json:"pusher_peak_bytes,omitempty"`
+	ReceiverPeak int64 `json:"receiver_peak_bytes,omitempty"`
+
 	Over    float64 `json:"over_seconds,omitempty"` // it was ended after that time
 	LeftOut string  `json:"left_out,omitempty"`     // why that is known without a run
 	Error   string  `json:"error,omitempty"`
@@ -69,8 +73,24 @@ func (r *result) seconds() (quantity, error) {
 	return medianOf(r.Seconds)
 }
 
-// bytes returns the median of what went over the link, in both directions.
-func (r *result) bytes() (quantity, error) {
+// pusherPeak returns the memory of the program that was run.
+func (r *result) pusherPeak() (quantity, error) { return r.peak(r.PusherPeak) }
+
+// receiverPeak returns the memory of the program that it ran on the server.
+func (r *result) receiverPeak() (quantity, error) { return r.peak(r.ReceiverPeak) }
+
+func (r *result) peak(bytes int64) (quantity, error) {
+	switch {
+	case r.Error != "":
+		return quantity{}, errors.New("failed")
+	case bytes == 0:
+		return quantity{}, errors.New("not measured")
+	}
+	return quantity{value: float64(bytes)}, nil
+}
+
+// wire returns the median of what went over the link, in both directions.
+func (r *result) wire() (quantity, error) {
 	if r == nil || len(r.Sent) == 0 || len(r.Sent) != len(r.Received) {
 		return quantity{}, errors.New("not measured")
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/dustin/go-humanize"
 )
 
 // A quantity was measured, in seconds or bytes, or calculated from what was.
@@ -18,7 +20,8 @@ type target struct {
 	cases     []string
 	links     func(key) bool
 	contender string
-	bytes     bool // on the wire, not seconds
+	bytes     bool // not seconds
+	measure   func(*result) (quantity, error)
 	says      string
 	limit     func(*results, key) (quantity, error)
 }
@@ -28,23 +31,27 @@ func targets() []target {
 	bulk := []string{"many", "big"}
 	all := []string{"many", "big", "update", "none", "dry"}
 	return []target{
-		{cases: bulk, links: loopback, contender: ours,
+		{cases: bulk, links: loopback, contender: ours, measure: (*result).seconds,
 			says: "rsync", limit: timesContender(1, rsync)},
-		{cases: bulk, links: remote, contender: ours,
+		{cases: bulk, links: remote, contender: ours, measure: (*result).seconds,
 			says: "1.25 × (setup + 4 round trips + max(bytes ÷ rate, time at 0 ms))", limit: transfer},
-		{cases: bulk, links: remote, contender: ours,
+		{cases: bulk, links: remote, contender: ours, measure: (*result).seconds,
 			says: "rsync", limit: timesContender(1, rsync)},
-		{cases: []string{"update"}, links: everywhere, contender: ours,
+		{cases: []string{"update"}, links: everywhere, contender: ours, measure: (*result).seconds,
 			says: "0.5 × rsync", limit: timesContender(0.5, rsync)},
-		{cases: []string{"update"}, links: everywhere, contender: ours, bytes: true,
+		{cases: []string{"update"}, links: everywhere, contender: ours, bytes: true, measure: (*result).wire,
 			says: "1.2 × changed objects", limit: changedBytes},
-		{cases: []string{"none"}, links: everywhere, contender: ours,
+		{cases: []string{"none"}, links: everywhere, contender: ours, measure: (*result).seconds,
 			says: "setup + 3 round trips", limit: connection},
-		{cases: []string{"dry"}, links: everywhere, contender: ours,
+		{cases: []string{"dry"}, links: everywhere, contender: ours, measure: (*result).seconds,
 			says: "setup + 3 round trips + list ÷ rate", limit: connectionAndList},
-		{cases: all, links: everywhere, contender: tunnel,
+		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).pusherPeak,
+			says: "200 MB in the pusher", limit: memory},
+		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).receiverPeak,
+			says: "200 MB in the receiver", limit: memory},
+		{cases: all, links: everywhere, contender: tunnel, measure: (*result).seconds,
 			says: "python", limit: timesContender(1, python)},
-		{cases: all, links: everywhere, contender: tunnelPython,
+		{cases: all, links: everywhere, contender: tunnelPython, measure: (*result).seconds,
 			says: "python", limit: timesContender(1, python)},
 	}
 }
@@ -121,6 +128,14 @@ func changedBytes(res *results, k key) (quantity, error) {
 	return quantity{value: 1.2 * float64(l.Bytes)}, nil
 }
 
+// memory is a target for a million objects, and would say nothing of fewer.
+func memory(res *results, k key) (quantity, error) {
+	if n := res.Loads[k.Case].Objects; n < 1_000_000 {
+		return quantity{}, fmt.Errorf("%s objects are too few", humanize.Comma(int64(n)))
+	}
+	return quantity{value: 200e6}, nil
+}
+
 // secondsFor returns how long the link takes for so many bytes.
 func (k key) secondsFor(bytes float64) float64 {
 	if k.Rate == 0 {
@@ -164,10 +179,7 @@ func (res *results) verdicts() []verdict {
 func (res *results) judge(t target, c *cell) verdict {
 	v := verdict{target: t, cell: c.key, outcome: unknown}
 	r := c.Results[t.contender]
-	v.measured, v.why = r.seconds()
-	if t.bytes && v.why == nil {
-		v.measured, v.why = r.bytes()
-	}
+	v.measured, v.why = t.measure(r)
 	if v.why != nil {
 		if r.Error != "" {
 			v.outcome = notMet

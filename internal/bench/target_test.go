@@ -165,6 +165,40 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// What a transfer takes with a delay cannot be less than what it takes without.
+func TestBoundInTransfer(t *testing.T) {
+	res := sample()
+	res.find(key{Case: "many"}).Results[ours] = &result{Over: 600}
+	if q, err := transfer(res, key{"many", far.RTT, far.Rate}); err != nil || !q.orMore {
+		t.Errorf("%v, %v", q, err)
+	}
+}
+
+func TestMemoryTarget(t *testing.T) {
+	for _, test := range []struct {
+		objects          int
+		pusher, receiver int64
+		want             [2]outcome
+	}{
+		{1_000_000, 200e6, 200e6 + 1, [2]outcome{met, notMet}},
+		{1_000_000, 200e6 + 1, 200e6, [2]outcome{notMet, met}},
+		{1_000_000, 0, 1, [2]outcome{unknown, met}},
+		{999_999, 1, 1, [2]outcome{unknown, unknown}},
+	} {
+		res := newResults()
+		res.Loads["memory"] = load{Objects: test.objects}
+		r := res.add("memory", near, ours, 100)
+		r.PusherPeak, r.ReceiverPeak = test.pusher, test.receiver
+		got := [2]outcome{
+			only(t, res, key{Case: "memory"}, ours, "200 MB in the pusher").outcome,
+			only(t, res, key{Case: "memory"}, ours, "200 MB in the receiver").outcome,
+		}
+		if got != test.want {
+			t.Errorf("%d objects, %d and %d bytes: %v", test.objects, test.pusher, test.receiver, got)
+		}
+	}
+}
+
 // A run that was ended is a bound for what builds on it.
 func TestBoundInLimit(t *testing.T) {
 	res := sample()
@@ -195,6 +229,7 @@ func TestTooSlow(t *testing.T) {
 		{"many", far, python, time.Second, false}, // itself
 		{"many", fast, python, time.Second, false},
 		{"many", near, python, time.Second, false},
+		{"many", link.Link{RTT: 10 * time.Millisecond, Rate: 100e6}, python, time.Second, false},
 		{"many", link.Link{RTT: slower.RTT, Rate: 1e9}, python, time.Second, false},
 		{"many", link.Link{RTT: slower.RTT}, python, time.Second, false},
 		{"many", slower, tunnel, time.Second, false},
