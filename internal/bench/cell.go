@@ -26,10 +26,10 @@ func (b *bench) measure(ctx context.Context, res *results, name string, l link.L
 		}
 		r := &result{}
 		c.Results[contender.name] = r
-		if slow := res.tooSlow(c.key, contender.name, b.opts.max); slow != nil {
-			r.Over = slow.Results[contender.name].Over
-			r.LeftOut = fmt.Sprintf("more than %g s with %s", r.Over, describe(slow.link()))
-			logf("%s, %s: left out, since it was %s", c, contender.name, r.LeftOut)
+		if slow, seconds := res.tooSlow(c.key, contender.name, b.opts.max); slow != nil {
+			r.Over = seconds
+			r.LeftOut = fmt.Sprintf("it took %s s or more with %s", secondsString(seconds), describe(slow.link()))
+			logf("%s, %s: left out, since %s", c, contender.name, r.LeftOut)
 			continue
 		}
 		running = append(running, contender)

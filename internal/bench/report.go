@@ -66,8 +66,8 @@ func printLoads(w io.Writer, res *results) {
 	fmt.Fprintln(w)
 }
 
-const footnotes = `(1): one run only. \>: ended after that time; in brackets: left out, since that
-happened on a link that is nowhere slower.`
+const footnotes = `(1): one run only. \>: ended after that time; in brackets: left out, since it
+took that long on a link that is nowhere slower.`
 
 // printTimes writes a row for each cell, and below the table what its figures
 // do not tell.
@@ -199,7 +199,7 @@ func (t table) print(w io.Writer) {
 	for i, row := range t.rows {
 		cells := make([]string, len(row))
 		for j, text := range row {
-			cells[j] = strings.ReplaceAll(strings.ReplaceAll(text, "\n", " "), "|", `\|`)
+			cells[j] = strings.ReplaceAll(strings.ReplaceAll(text, "\n", "; "), "|", `\|`)
 		}
 		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 		if i == 0 {

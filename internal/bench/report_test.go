@@ -46,8 +46,8 @@ Medians in seconds.
 | many | 50 ms, 100 Mbit/s | 3.50 | 1,235 (1) |  | \>600 | 3.00 |  | 1.17 | 81 MB |
 | many | 150 ms, 100 Mbit/s |  |  | failed | (\>600) |  |  |  |  |
 
-(1): one run only. \>: ended after that time; in brackets: left out, since that
-happened on a link that is nowhere slower.
+(1): one run only. \>: ended after that time; in brackets: left out, since it
+took that long on a link that is nowhere slower.
 
 * many, 150 ms, 100 Mbit/s, tunnel-python failed: no | pipe
 
@@ -81,7 +81,7 @@ Targets: 0 met, 2 not met, 2 unknown.
 func TestTableEscapes(t *testing.T) {
 	var got strings.Builder
 	table{left: 1, rows: [][]string{{"a|b"}, {"c\nd"}}}.print(&got)
-	if want := "| a\\|b |\n| --- |\n| c d |\n"; got.String() != want {
+	if want := "| a\\|b |\n| --- |\n| c; d |\n"; got.String() != want {
 		t.Errorf("got:\n%s", got.String())
 	}
 }

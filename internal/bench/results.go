@@ -210,21 +210,24 @@ func (res *results) merge(more *results) error {
 	return nil
 }
 
-// tooSlow returns a cell that shows that the contender would take longer than
-// max in this one: it did so for the same case, over a link that is nowhere
-// slower.
-func (res *results) tooSlow(k key, contender string, max time.Duration) *cell {
+// tooSlow returns the cell that shows best that the contender would take longer
+// than max in this one: it did so for the same case, over a link that is nowhere
+// slower. It returns nil if there is none.
+func (res *results) tooSlow(k key, contender string, max time.Duration) (slow *cell, seconds float64) {
 	for _, c := range res.Cells {
-		r := c.Results[contender]
-		if c.key == k || c.Case != k.Case || r == nil || r.Over < max.Seconds() {
+		if c.key == k || c.Case != k.Case || c.RTT > k.RTT || !atLeast(c.Rate, k.Rate) {
 			continue
 		}
-		if c.RTT <= k.RTT && (c.Rate == 0 || k.Rate != 0 && c.Rate >= k.Rate) {
-			return c
+		q, err := c.Results[contender].seconds()
+		if err == nil && q.value >= max.Seconds() && q.value > seconds {
+			slow, seconds = c, q.value
 		}
 	}
-	return nil
+	return slow, seconds
 }
+
+// atLeast compares rates, of which 0 is unlimited.
+func atLeast(a, b int64) bool { return a == 0 || b != 0 && a >= b }
 
 func describe(l link.Link) string {
 	if l == (link.Link{}) {

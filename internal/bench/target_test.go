@@ -235,15 +235,22 @@ func TestTooSlow(t *testing.T) {
 		{"many", slower, tunnel, time.Second, false},
 		{"big", slower, python, time.Second, false},
 	} {
-		got := res.tooSlow(key{test.name, test.link.RTT, test.link.Rate}, test.contender, test.max) != nil
-		if got != test.want {
-			t.Errorf("%s, %s, %s, %v: %v", test.name, describe(test.link), test.contender, test.max, got)
+		c, seconds := res.tooSlow(key{test.name, test.link.RTT, test.link.Rate}, test.contender, test.max)
+		if (c != nil) != test.want || (seconds == 600) != test.want {
+			t.Errorf("%s, %s, %s, %v: %v, %g", test.name, describe(test.link), test.contender, test.max, c, seconds)
 		}
 	}
 	res = newResults()
 	res.cell("many", link.Link{RTT: far.RTT}).Results[python] = &result{Over: 600}
-	if res.tooSlow(key{"many", far.RTT, far.Rate}, python, time.Second) == nil {
+	k := key{"many", far.RTT, far.Rate}
+	if c, _ := res.tooSlow(k, python, time.Second); c == nil {
 		t.Error("an unlimited link is not taken for the faster one")
+	}
+	// The longest time says most, and one that was measured to its end does, too.
+	res.cell("many", fast).Results[python] = &result{Seconds: []float64{1587}}
+	res.cell("many", near).Results[python] = &result{Seconds: []float64{20}}
+	if _, seconds := res.tooSlow(k, python, time.Minute); seconds != 1587 {
+		t.Errorf("longer than %g s", seconds)
 	}
 }
 
