@@ -247,7 +247,8 @@ func TestTooSlow(t *testing.T) {
 		t.Error("an unlimited link is not taken for the faster one")
 	}
 	// The longest time says most, and one that was measured to its end does, too.
-	res.cell("many", fast).Results[python] = &result{Seconds: []float64{1587}}
+	res.cell("many", link.Link{RTT: far.RTT}).Results[python] = &result{Seconds: []float64{1587}}
+	res.cell("many", fast).Results[python] = &result{Over: 600}
 	res.cell("many", near).Results[python] = &result{Seconds: []float64{20}}
 	if _, seconds := res.tooSlow(k, python, time.Minute); seconds != 1587 {
 		t.Errorf("longer than %g s", seconds)
