@@ -29,12 +29,16 @@ type commandLine struct {
 	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
 	// Transport is how objects travel.
 	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, or pulled through a tunnel. The default, auto, is the stream if the server knows it." placeholder:"auto|stream|tunnel"`
+	Channels  int    `default:"4" help:"Sessions that the stream of a large push is spread over, at most." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the result as JSON on standard output."`
 
 	cli.Common
 
 	dest dest
 }
+
+// maxChannels is as many as a receiver takes.
+const maxChannels = 16
 
 // AfterApply checks what the grammar cannot say, so that it is a usage error.
 // kong calls it.
@@ -49,6 +53,9 @@ func (cl *commandLine) AfterApply() error {
 	cl.dest = d
 	if len(cl.Identity) > 1 {
 		return errors.New("option -i can only be specified once")
+	}
+	if cl.Channels < 1 || cl.Channels > maxChannels {
+		return fmt.Errorf("--channels must be from 1 to %d", maxChannels)
 	}
 	if len(cl.Command) == 0 {
 		cl.Command = []string{"ostree-receive-1", "ostree-receive"}

@@ -27,7 +27,8 @@ type receiverRun struct {
 	started    <-chan struct{} // closed when the receiver has asked for something
 	stream     *streamPush     // nil: only the tunnel is to be used
 	streamArgs []string
-	only       bool // the stream, and no tunnel
+	joinArgs   []string // for further channels of the stream
+	only       bool     // the stream, and no tunnel
 	text       *report.Text
 	stdout     io.Writer
 
@@ -66,6 +67,9 @@ func (r *receiverRun) run(ctx context.Context) error {
 // with the tunnel.
 func (r *receiverRun) tryWays(ctx context.Context, words []string) (status int, err error) {
 	if r.stream != nil {
+		r.stream.open = func(ctx context.Context, do func(io.WriteCloser, io.Reader)) error {
+			return r.conn.talk(ctx, remoteCommand(words, r.joinArgs), r.debugWriter(), do)
+		}
 		status, err = r.tryStream(ctx, remoteCommand(words, r.streamArgs))
 		if !errors.Is(err, errNoStream) || status == commandNotFound {
 			if errors.Is(err, errNoStream) {
@@ -117,6 +121,14 @@ func (r *receiverRun) tryStream(ctx context.Context, line string) (status int, e
 		return 0, talked
 	}
 	return status, nil
+}
+
+// debugWriter is for what only the curious want to see.
+func (r *receiverRun) debugWriter() io.Writer {
+	if r.text.Shows(report.Debug) {
+		return r.text
+	}
+	return io.Discard
 }
 
 // try runs one command line, and returns its exit status. Its output is held

@@ -56,12 +56,13 @@ func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout i
 		},
 		started:    src.requested,
 		streamArgs: receiverArgs(cl, stream.URL),
+		joinArgs:   []string{cl.dest.repo, stream.JoinURL},
 		only:       cl.Transport == "stream",
 		text:       text,
 		stdout:     remoteStdout,
 	}
 	if cl.Transport != "tunnel" {
-		run.stream = &streamPush{src: src, named: cl.Refs}
+		run.stream = &streamPush{src: src, named: cl.Refs, channels: cl.Channels}
 	}
 	err = run.run(ctx)
 

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"ostree-push/ostree"
 	"ostree-push/report"
@@ -21,10 +23,18 @@ type streamPush struct {
 	named []string // refs; none: all
 	sink  report.Sink
 
+	// open opens a further session, and has do talk to its receiver.
+	open     func(ctx context.Context, do func(stdin io.WriteCloser, stdout io.Reader)) error
+	channels int // at most, the first one included
+
 	conn   *stream.Conn
 	frames chan frame // from the receiver, other than events
 	broken error      // why frames was closed
 
+	secret    string        // with which further channels join; "": they cannot
+	roundTrip time.Duration // no more than this
+
+	mu     sync.Mutex
 	totals report.Totals
 }
 
@@ -102,6 +112,9 @@ func (s *streamPush) read(kind stream.Kind) func() ([]byte, error) {
 
 // push is the course of a push.
 func (s *streamPush) push(ctx context.Context) error {
+	if err := s.readHello(); err != nil {
+		return err
+	}
 	states, err := stream.ReadRefs[stream.RefState](s.read(stream.State))
 	if err != nil {
 		return err
@@ -109,7 +122,9 @@ func (s *streamPush) push(ctx context.Context) error {
 	if err := s.offer(ctx, states); err != nil {
 		return err
 	}
+	asked := time.Now()
 	wanted, err := s.readWanted()
+	s.roundTrip = time.Since(asked)
 	if err != nil || len(wanted) == 0 {
 		return err
 	}
@@ -117,18 +132,24 @@ func (s *streamPush) push(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	missing, err := stream.ReadBitmap(len(list), s.read(stream.Missing))
+	missing, err := stream.ReadBitmap(list.len(), s.read(stream.Missing))
 	if err != nil {
 		return err
 	}
-	for i, e := range list {
-		if missing.Missing(i) {
-			if err := s.send(ctx, e); err != nil {
-				return fmt.Errorf("local repository: object %s: %w", e.Sum, err)
-			}
-		}
+	return newSender(ctx, s, list, missing).run()
+}
+
+func (s *streamPush) readHello() error {
+	payload, err := s.read(stream.Hello)()
+	if err != nil {
+		return err
 	}
-	return s.conn.End(stream.Object)
+	var hello stream.HelloMessage
+	if err := json.Unmarshal(payload, &hello); err != nil {
+		return fmt.Errorf("what the receiver sends: %w", err)
+	}
+	s.secret = hello.Join
+	return nil
 }
 
 // offer names the refs, and sends those of their commits that the receiver does
@@ -172,6 +193,8 @@ func (s *streamPush) offer(ctx context.Context, states []stream.RefState) error 
 }
 
 func (s *streamPush) count(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.totals.Objects++
 	s.totals.Bytes += bytes
 }
@@ -194,8 +217,8 @@ func (s *streamPush) readWanted() ([]ostree.Checksum, error) {
 
 // list tells what the wanted commits consist of, other than what is below trees
 // that the receiver shows.
-func (s *streamPush) list(ctx context.Context, states []stream.RefState, wanted []ostree.Checksum) ([]stream.Entry, error) {
-	w := &walker{repo: s.src.repo, seen: map[stream.Entry]bool{}}
+func (s *streamPush) list(ctx context.Context, states []stream.RefState, wanted []ostree.Checksum) (*objectList, error) {
+	w := &walker{repo: s.src.repo, seen: map[seenKey]struct{}{}}
 	for _, state := range states {
 		tree, err := parseTree(state.Tree)
 		if err != nil {
@@ -205,10 +228,10 @@ func (s *streamPush) list(ctx context.Context, states []stream.RefState, wanted 
 			return nil, err
 		}
 	}
+	list := &objectList{}
 	w.emit = func(e stream.Entry) error {
-		w.list = append(w.list, e)
-		if w.payload = stream.AppendEntry(w.payload, e); len(w.list)%stream.ListSize == 0 {
-			return w.flush(s.conn)
+		if full := list.add(e); full != nil {
+			return s.conn.Write(stream.List, full)
 		}
 		return nil
 	}
@@ -226,10 +249,45 @@ func (s *streamPush) list(ctx context.Context, states []stream.RefState, wanted 
 			return nil, fmt.Errorf("local repository: commit %s: %w", sum, err)
 		}
 	}
-	if err := w.flush(s.conn); err != nil {
-		return nil, err
+	if rest := list.rest(); len(rest) > 0 {
+		if err := s.conn.Write(stream.List, rest); err != nil {
+			return nil, err
+		}
 	}
-	return w.list, s.conn.End(stream.List)
+	return list, s.conn.End(stream.List)
+}
+
+// objectList is what has been listed, as it was sent: lists can be long.
+type objectList struct {
+	payloads [][]byte
+	n        int
+}
+
+// add appends an object, and returns the payload that it has filled.
+func (l *objectList) add(e stream.Entry) (full []byte) {
+	if l.n%stream.ListSize == 0 {
+		l.payloads = append(l.payloads, nil)
+	}
+	last := &l.payloads[len(l.payloads)-1]
+	*last = stream.AppendEntry(*last, e)
+	if l.n++; l.n%stream.ListSize == 0 {
+		return *last
+	}
+	return nil
+}
+
+// rest returns the payload that is not full.
+func (l *objectList) rest() []byte {
+	if l.n%stream.ListSize == 0 {
+		return nil
+	}
+	return l.payloads[len(l.payloads)-1]
+}
+
+func (l *objectList) len() int { return l.n }
+
+func (l *objectList) at(i int) stream.Entry {
+	return stream.EntryAt(l.payloads[i/stream.ListSize], i%stream.ListSize)
 }
 
 // offered returns the commits that may be asked for.
@@ -254,20 +312,19 @@ func parseTree(text [2]string) (tree ostree.Tree, err error) {
 // walker lists the objects of trees, each once, and nothing before what it is
 // made of.
 type walker struct {
-	repo    *ostree.Repo
-	seen    map[stream.Entry]bool
-	emit    func(stream.Entry) error
-	list    []stream.Entry
-	payload []byte
+	repo *ostree.Repo
+	seen map[seenKey]struct{}
+	emit func(stream.Entry) error
 }
 
-func (w *walker) flush(conn *stream.Conn) error {
-	if len(w.payload) == 0 {
-		return nil
-	}
-	err := conn.Write(stream.List, w.payload)
-	w.payload = w.payload[:0]
-	return err
+// seenKey is half of a checksum, which is enough to tell the objects of one
+// repository apart, and the type.
+type seenKey [17]byte
+
+func keyOf(e stream.Entry) (key seenKey) {
+	key[0] = byte(e.Type)
+	copy(key[1:], e.Sum[:])
+	return key
 }
 
 // skip leaves out what is below a tree of the receiver's, as far as it is here.
@@ -288,7 +345,7 @@ func (w *walker) walk(tree ostree.Tree) error {
 	if err := w.visit(ostree.ObjectDirMeta, tree.Meta); err != nil {
 		return err
 	}
-	if w.seen[stream.Entry{Type: ostree.ObjectDirTree, Sum: tree.Contents}] {
+	if _, seen := w.seen[keyOf(stream.Entry{Type: ostree.ObjectDirTree, Sum: tree.Contents})]; seen {
 		return nil
 	}
 	files, dirs, err := w.repo.DirTree(tree.Contents)
@@ -310,29 +367,25 @@ func (w *walker) walk(tree ostree.Tree) error {
 
 func (w *walker) visit(t ostree.ObjectType, sum ostree.Checksum) error {
 	e := stream.Entry{Type: t, Sum: sum}
-	if w.seen[e] {
+	if _, seen := w.seen[keyOf(e)]; seen {
 		return nil
 	}
-	w.seen[e] = true
+	w.seen[keyOf(e)] = struct{}{}
 	return w.emit(e)
 }
 
-// send sends an object.
-func (s *streamPush) send(ctx context.Context, e stream.Entry) error {
-	f, size, err := s.open(ctx, e)
+// send sends an object, and returns its size.
+func (s *streamPush) send(ctx context.Context, conn *stream.Conn, e stream.Entry) (int64, error) {
+	f, size, err := s.openObject(ctx, e)
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("local repository: object %s: %w", e.Sum, err)
 	}
 	defer f.Close()
-	if err := s.conn.PutObject(e, size, f); err != nil {
-		return err
-	}
-	s.count(size)
-	return nil
+	return size, conn.PutObject(e, size, f)
 }
 
-// open opens an object in the form that archive repositories have it in.
-func (s *streamPush) open(ctx context.Context, e stream.Entry) (*os.File, int64, error) {
+// openObject opens an object in the form that archive repositories have it in.
+func (s *streamPush) openObject(ctx context.Context, e stream.Entry) (*os.File, int64, error) {
 	if e.Type != ostree.ObjectFile || s.src.repo.Mode() == ostree.ModeArchive {
 		f, err := s.src.open(ostree.ArchivePath(e.Type, e.Sum))
 		if err != nil {

@@ -35,6 +35,9 @@ func (l Limits) within(entry *audit.Entry, do func(*location, *config.Config, []
 		if p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
+		if err == nil && entry.Joins && p == nil {
+			return
+		}
 		entry.Finish(err)
 		err = errors.Join(err, log.Write(entry))
 		if p != nil {

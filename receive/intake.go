@@ -35,6 +35,11 @@ type intake struct {
 	mu       sync.Mutex
 	missing  map[stream.Entry]struct{}
 	failure  error // what was wrong with an object
+	broken   error // how reading ended on the first channel that broke
+	open     int   // channels that are being read
+	entered  int   // channels
+	closed   bool  // to further ones
+	ended    chan struct{}
 	progress progressMeter
 }
 
@@ -62,7 +67,7 @@ type arrived struct {
 }
 
 func newIntake(ctx context.Context, q *quarantine, sink report.Sink, missing map[stream.Entry]struct{}) *intake {
-	in := &intake{q: q, sink: sink, total: len(missing), missing: missing, progress: progressMeter{sink: sink}}
+	in := &intake{q: q, sink: sink, total: len(missing), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
 	in.sinceSpace.Store(spaceStep)
 	checkers := runtime.GOMAXPROCS(0)
@@ -103,17 +108,47 @@ func (in *intake) failed() error {
 	return in.failure
 }
 
-// finish waits until all that has arrived is checked, and returns an error if
-// that is not all there should be. err is how reading ended.
-func (in *intake) finish(err error) error {
+// enter reads from a channel, and calls leave when that has ended.
+func (in *intake) enter(conn *stream.Conn, leave func()) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return errors.New("the push has ended")
+	}
+	if in.entered > maxJoined {
+		return fmt.Errorf("%d channels have joined, and no more can", maxJoined)
+	}
+	in.entered++
+	in.open++
+	go func() {
+		err := in.read(conn)
+		leave()
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		if err != nil && in.broken == nil {
+			in.broken = err
+			in.cancel(err)
+		}
+		if in.open--; in.open == 0 {
+			in.closed = true
+			close(in.ended)
+		}
+	}()
+	return nil
+}
+
+// finish waits until all channels have ended and all that has arrived is checked,
+// and returns an error if that is not all there should be.
+func (in *intake) finish() error {
+	<-in.ended
 	close(in.work)
 	in.done.Wait()
 	defer in.cancel(nil)
-	if failure := in.failed(); failure != nil {
-		return failure
+	if in.failure != nil {
+		return in.failure
 	}
-	if err != nil {
-		return err
+	if in.broken != nil {
+		return in.broken
 	}
 	for e := range in.missing {
 		return fmt.Errorf("object %s has not been sent", e.Sum)
@@ -235,6 +270,9 @@ func (in *intake) check(b *batch) error {
 	if b.large != nil {
 		e := b.items[0]
 		err := checkFile(in.ctx, b.large, e.Entry)
+		if errors.Is(err, ostree.ErrCancelled) {
+			err = nil // whoever resumes checks it
+		}
 		if err := errors.Join(err, b.large.Close()); err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)
 		}

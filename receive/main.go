@@ -148,6 +148,9 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
 func run(ctx context.Context, limits Limits, cl commandLine, name string, stdin, stdout, stderr *os.File) error {
+	if cl.URL == stream.JoinURL {
+		return withStream(ctx, stdin, stdout, func(f *streamFiller) error { return join(ctx, limits, cl, f, stdin) })
+	}
 	if cl.URL != stream.URL {
 		return runFrom(ctx, limits, cl, name, stdout, stderr)
 	}

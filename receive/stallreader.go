@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,13 +17,19 @@ type stallReader struct {
 	in      *os.File
 	timeout time.Duration
 
-	// The client has been waited for so long, for so many bytes.
+	// milestones is how often the client has sent stallBytes, or begun anew, on
+	// any of its channels.
+	milestones *atomic.Int64
+
+	// Since the last of them, the client has been waited for so long, for so many
+	// bytes.
+	last   int64
 	waited time.Duration
 	bytes  int
 }
 
 func newStallReader(ctx context.Context, in *os.File, timeout time.Duration) *stallReader {
-	return &stallReader{ctx: ctx, in: in, timeout: timeout}
+	return &stallReader{ctx: ctx, in: in, timeout: timeout, milestones: new(atomic.Int64)}
 }
 
 var errClientStalls = errors.New("the client does not send any more")
@@ -49,6 +56,9 @@ func (r *stallReader) wait() error {
 		start := time.Now()
 		n, err := unix.Poll(fds, int(slice/time.Millisecond))
 		r.waited += time.Since(start)
+		if now := r.milestones.Load(); now != r.last {
+			r.last, r.waited = now, 0
+		}
 		switch {
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return os.NewSyscallError("poll", err)
@@ -61,4 +71,7 @@ func (r *stallReader) wait() error {
 }
 
 // expect begins the time that the client has for what comes next.
-func (r *stallReader) expect() { r.waited, r.bytes = 0, 0 }
+func (r *stallReader) expect() {
+	r.last = r.milestones.Add(1)
+	r.waited, r.bytes = 0, 0
+}

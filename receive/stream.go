@@ -21,6 +21,7 @@ type streamFiller struct {
 	r    *receiver
 	in   *stallReader
 	conn *stream.Conn
+	door *door // nil: no further channels
 }
 
 // read reads a frame of that kind, for which the pusher has the time of the
@@ -57,7 +58,10 @@ func (e eventFrames) Write(line []byte) (int, error) {
 }
 
 func (f *streamFiller) start(ctx context.Context, q *quarantine) error {
-	return f.r.connectKeys(q)
+	if err := f.r.connectKeys(q); err != nil {
+		return err
+	}
+	return f.sendHello(q)
 }
 
 // fillCommits says which refs there are, and takes those that are offered and
@@ -240,11 +244,30 @@ func (f *streamFiller) readEntries(ctx context.Context, left *salvage, answer *s
 	}
 }
 
-// readObjects takes the objects that are missing.
+// readObjects takes the objects that are missing, from our own channel and from
+// all that join.
 func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing map[stream.Entry]struct{}) error {
 	in := newIntake(ctx, q, f.r.sink, missing)
+	f.in.ctx = in.ctx
 	f.in.expect()
-	err := in.finish(in.read(f.conn))
+	in.enter(f.conn, func() {})
+	if f.door != nil {
+		go f.door.admit(func(input *os.File, leave func()) error {
+			reader := newStallReader(in.ctx, input, f.in.timeout)
+			reader.milestones = f.in.milestones
+			done := func() {
+				input.Close()
+				leave()
+			}
+			err := in.enter(stream.New(reader, io.Discard), done)
+			if err != nil {
+				input.Close()
+			}
+			return err
+		})
+	}
+	err := in.finish()
+	f.in.ctx = ctx
 	f.r.totals.Objects += in.total - len(missing)
 	f.r.totals.Bytes += in.bytes.Load()
 	return err
@@ -253,4 +276,8 @@ func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing m
 // checked reports that every object has been checked when it came.
 func (f *streamFiller) checked() bool { return true }
 
-func (f *streamFiller) close() {}
+func (f *streamFiller) close() {
+	if f.door != nil {
+		f.door.close()
+	}
+}

@@ -20,11 +20,15 @@ const Greeting = "ostree-push stream 1\n"
 // URL is what a pusher names as URL to ask for the stream.
 const URL = "-"
 
+// JoinURL is what it names on a further channel.
+const JoinURL = "+"
+
 // Kind is what a frame is about.
 type Kind byte
 
 // The kinds of frames.
 const (
+	Hello   Kind = 'H' // receiver: how to join
 	State   Kind = 'G' // receiver: refs it has
 	Offer   Kind = 'O' // pusher: refs
 	Commit  Kind = 'C' // pusher: a commit
@@ -34,6 +38,8 @@ const (
 	Object  Kind = 'D' // pusher: one of those
 	Event   Kind = 'E' // receiver: what happens
 	Result  Kind = 'R' // receiver: how it ended
+	Join    Kind = 'T' // pusher, on a further channel: the secret
+	Joined  Kind = 'A' // receiver, on a further channel: it has joined
 )
 
 const (
@@ -171,6 +177,11 @@ func ended(err error) error {
 	return err
 }
 
+// HelloMessage is the payload of a Hello frame.
+type HelloMessage struct {
+	Join string `json:"join,omitempty"` // the secret; "": there are no further channels
+}
+
 // RefState is a ref of the receiver, and the commit it shows.
 type RefState struct {
 	Ref       string    `json:"ref"`
@@ -261,6 +272,12 @@ func ParseList(payload []byte) ([]Entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// EntryAt returns the entry i of a payload that AppendEntry has made.
+func EntryAt(payload []byte, i int) Entry {
+	p := payload[i*entrySize:]
+	return Entry{Type: ostree.ObjectType(p[0]), Sum: ostree.Checksum(p[1:entrySize])}
 }
 
 // WriteSums writes checksums in frames of a kind, and their end.
@@ -387,6 +404,16 @@ func (b *Bitmap) Set(i int) { b.bits[i/8] |= 0x80 >> (i % 8) }
 
 // Missing reports whether the entry i is missing.
 func (b *Bitmap) Missing(i int) bool { return b.bits[i/8]&(0x80>>(i%8)) != 0 }
+
+// Count returns how many entries are missing.
+func (b *Bitmap) Count() (n int) {
+	for i := range b.n {
+		if b.Missing(i) {
+			n++
+		}
+	}
+	return n
+}
 
 // WriteBitmap writes a bitmap, in as many frames as it takes.
 func (c *Conn) WriteBitmap(b *Bitmap) error {

@@ -40,6 +40,8 @@ type Entry struct {
 	Error      string    `json:"error,omitempty"`
 	Bytes      int64     `json:"bytes"`
 	Seconds    float64   `json:"seconds"`
+
+	Joins bool `json:"joins,omitempty"` // it was to join another receive
 }
 
 // Ref is what became of a ref.

@@ -1,0 +1,191 @@
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"ostree-push/report"
+	"ostree-push/stream"
+)
+
+// This file spreads the objects of a large push over several channels of the ssh
+// connection (docs/protocol.md): one channel carries no more than its window in
+// a round trip.
+
+const (
+	// spreadBytes is how much has been sent, and how much is to come, before it is
+	// worth while to open further channels.
+	spreadBytes = 4 << 20
+	// spreadTime is the shortest round trip with which one channel, whose window
+	// is about 2 MB, may be what limits a push.
+	spreadTime = 15 * time.Millisecond
+)
+
+// sender sends the missing objects. All channels take them from one list.
+type sender struct {
+	s      *streamPush
+	ctx    context.Context // ends when the objects are sent, or cannot be
+	cancel context.CancelCauseFunc
+	push   context.Context // of the whole push
+
+	mu      sync.Mutex
+	list    *objectList
+	missing *stream.Bitmap
+	next    int // in the list
+	left    int // objects that are still to be taken
+	sent    int
+	bytes   int64
+	spread  bool // further channels are being opened, or not wanted
+	done    bool // it is too late for another one
+	joined  sync.WaitGroup
+}
+
+func newSender(ctx context.Context, s *streamPush, list *objectList, missing *stream.Bitmap) *sender {
+	x := &sender{push: ctx, s: s, list: list, missing: missing, left: missing.Count()}
+	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	return x
+}
+
+// run sends everything.
+func (x *sender) run() error {
+	defer x.cancel(nil)
+	err := x.send(x.s.conn)
+	if err != nil {
+		x.cancel(err)
+	}
+	x.mu.Lock()
+	x.done = true
+	x.mu.Unlock()
+	x.joined.Wait()
+	if x.ctx.Err() != nil {
+		return context.Cause(x.ctx)
+	}
+	return x.s.conn.End(stream.Object)
+}
+
+// send sends objects on a channel until there are no more.
+func (x *sender) send(conn *stream.Conn) error {
+	for {
+		e, ok := x.take()
+		if !ok {
+			return nil
+		}
+		size, err := x.s.send(x.ctx, conn, e)
+		if err != nil {
+			return err
+		}
+		x.count(size)
+	}
+}
+
+// take takes the next object off the list.
+func (x *sender) take() (stream.Entry, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.ctx.Err() == nil && x.next < x.list.len() {
+		i := x.next
+		x.next++
+		if x.missing.Missing(i) {
+			x.left--
+			return x.list.at(i), true
+		}
+	}
+	return stream.Entry{}, false
+}
+
+// count notes that an object has been sent, and opens further channels when that
+// seems to be worth it.
+func (x *sender) count(size int64) {
+	x.s.count(size)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sent++
+	x.bytes += size
+	if x.spread || x.bytes < spreadBytes {
+		return
+	}
+	if toCome := x.bytes / int64(x.sent) * int64(x.left); toCome < spreadBytes {
+		return // now, but the next objects may be larger
+	}
+	x.spread = true
+	if x.s.secret == "" || x.s.roundTrip < spreadTime {
+		return
+	}
+	for range x.s.channels - 1 {
+		go x.join()
+	}
+}
+
+// join sends objects on a channel of its own, if it can have one.
+func (x *sender) join() {
+	s := x.s
+	var problem error // before it has joined
+	err := s.open(x.push, func(stdin io.WriteCloser, stdout io.Reader) {
+		defer stdin.Close()
+		conn := stream.New(stdout, stdin)
+		if ok, _ := conn.Greeted(); !ok {
+			problem = errNoStream
+			return
+		}
+		x.mu.Lock()
+		late := x.done
+		if !late {
+			x.joined.Add(1)
+		}
+		x.mu.Unlock()
+		if late {
+			return
+		}
+		defer x.joined.Done()
+		if problem = s.enter(conn); problem != nil {
+			return
+		}
+		err := x.send(conn)
+		if err == nil {
+			err = conn.End(stream.Object)
+		}
+		if err != nil {
+			x.cancel(fmt.Errorf("on a further channel: %w", err))
+			return
+		}
+		stdin.Close()
+		io.Copy(io.Discard, stdout)
+	})
+	if problem == nil {
+		problem = err
+	}
+	if problem != nil && x.ctx.Err() == nil {
+		s.sink.Log(report.Debug, fmt.Sprintf("A further channel cannot be had: %v", problem))
+	}
+}
+
+// enter has a channel join the push.
+func (s *streamPush) enter(conn *stream.Conn) error {
+	if err := conn.Write(stream.Join, []byte(s.secret)); err != nil {
+		return err
+	}
+	for {
+		kind, payload, err := conn.Read()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case stream.Event:
+		case stream.Joined:
+			return nil
+		case stream.Result:
+			var ended stream.Ended
+			if err := json.Unmarshal(payload, &ended); err != nil {
+				return err
+			}
+			return errors.New(ended.Error)
+		default:
+			return fmt.Errorf("a frame %q instead of %q", kind, stream.Joined)
+		}
+	}
+}
