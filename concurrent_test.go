@@ -103,7 +103,8 @@ type sshRemote struct {
 	mark    string // in the environment of both ends
 }
 
-func newSSHRemote(t *testing.T) *sshRemote {
+// newSSHRemote starts one, with those lines of sshd_config.
+func newSSHRemote(t *testing.T, lines ...string) *sshRemote {
 	// t.TempDir would be too long a name for the sockets of ssh.
 	private, err := os.MkdirTemp("", "ssh")
 	if err != nil {
@@ -124,9 +125,10 @@ func newSSHRemote(t *testing.T) *sshRemote {
 		t.Fatal(err)
 	}
 	remote.server, err = sshd.Start(sshd.Config{
-		Dir:  private,
-		Path: ours + ":/usr/bin:/bin",
-		Env:  []string{remote.mark, "TMPDIR=" + remote.tmp, "GORACE=" + raceOptions},
+		Dir:   private,
+		Path:  ours + ":/usr/bin:/bin",
+		Lines: lines,
+		Env:   []string{remote.mark, "TMPDIR=" + remote.tmp, "GORACE=" + raceOptions},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -268,6 +268,7 @@ func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing m
 	}
 	err := in.finish()
 	f.in.ctx = ctx
+	f.r.sink.Log(report.Debug, fmt.Sprintf("The objects came on %d channels", in.entered))
 	f.r.totals.Objects += in.total - len(missing)
 	f.r.totals.Bytes += in.bytes.Load()
 	return err
