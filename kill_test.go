@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ostree-push/internal/link"
+	"ostree-push/internal/otrepo"
+	"ostree-push/ostree"
+	"ostree-push/report"
+	"ostree-push/stream"
+)
+
+// TestKill kills one of the processes of a push with SIGKILL, at 20 random moments
+// each. The remote's ref is what it was or what it should become, the repository is
+// clean, and the next push completes it, with just the objects that had not
+// arrived.
+func TestKill(t *testing.T) {
+	moments := 20
+	if testing.Short() {
+		moments = 3
+	}
+	k := newKillTest(t)
+	for _, victim := range []string{"ostree-push", "ssh", "ostree-receive-1"} {
+		t.Run(victim, func(t *testing.T) {
+			var early, resumed, late int
+			for i := range moments {
+				moment := time.Duration(rand.Int64N(int64(k.duration)))
+				t.Logf("%d: after %v", i, moment)
+				k.reset(t)
+				k.pushAndKill(t, victim, moment)
+				switch sent := k.pushAgain(t); {
+				case sent == len(k.objects)+1:
+					early++
+				case sent == 1:
+					late++
+				default:
+					resumed++
+				}
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("the next push sent everything %d times, a part %d times, and nothing %d times", early, resumed, late)
+		})
+	}
+}
+
+type killTest struct {
+	remote   *sshRemote
+	port     int    // of the link to it
+	local    string // has the ref main of template, and what is new
+	template string // what remote.repo is before a push
+	before   string // the content of main in template
+	after    string
+	objects  map[stream.Entry]bool // what is new, other than commits
+	duration time.Duration         // of a push
+}
+
+func newKillTest(t *testing.T) *killTest {
+	k := &killTest{remote: newSSHRemote(t), local: filepath.Join(t.TempDir(), "local"), template: filepath.Join(t.TempDir(), "template")}
+	for _, repo := range []string{k.local, k.template} {
+		if err := otrepo.Init(repo, "archive"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// With a delay, so that several channels are used.
+	server := k.remote.server
+	proxy, err := link.Link{RTT: 20 * time.Millisecond}.Proxy(t.Context(), net.JoinHostPort(server.Host(), strconv.Itoa(server.Port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	k.port = proxy.Addr.Port
+
+	commit := func(seed uint64, files int, at int64) string {
+		c := otrepo.Commit{Ref: "main", Dir: randomTree(t, seed, files, 40_000), Time: time.Unix(at, 0)}
+		if seed == 2 { // some that are checked in their files
+			large := randomTree(t, 3, 3, 1_000_000)
+			output(t, "cp", "-a", large, filepath.Join(c.Dir, "large"))
+		}
+		if _, err := c.Write(k.local); err != nil {
+			t.Fatal(err)
+		}
+		return history(t, k.local, "main")[0].content
+	}
+	k.before = commit(1, 5, 1_700_000_000)
+	output(t, "ostree", "--repo="+k.template, "pull-local", k.local, "main")
+	k.after = commit(2, 300, 1_700_000_001)
+	k.objects = objectsIn(t, k.local)
+	for e := range objectsIn(t, k.template) {
+		delete(k.objects, e)
+	}
+
+	k.reset(t)
+	start := time.Now()
+	k.command(t).Run()
+	k.duration = time.Since(start)
+	t.Logf("a push of %d objects takes %v", len(k.objects), k.duration)
+	return k
+}
+
+// objectsIn returns the objects below a directory that are what they should be, other than
+// commits.
+func objectsIn(t *testing.T, dir string) map[stream.Entry]bool {
+	t.Helper()
+	types := map[string]ostree.ObjectType{
+		".filez": ostree.ObjectFile, ".dirtree": ostree.ObjectDirTree, ".dirmeta": ostree.ObjectDirMeta,
+	}
+	found := map[stream.Entry]bool{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		kind, ok := types[filepath.Ext(path)]
+		if err != nil || !ok {
+			return err
+		}
+		sum := sumOf(t, strings.TrimPrefix(path, filepath.Dir(filepath.Dir(path))+"/"))
+		content, err := os.ReadFile(path)
+		if err == nil && ostree.CheckBytes(kind, sum, content) == nil {
+			found[stream.Entry{Type: kind, Sum: sum}] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// reset makes the remote repository what it was.
+func (k *killTest) reset(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(k.remote.repo); err != nil {
+		t.Fatal(err)
+	}
+	output(t, "cp", "-a", k.template, k.remote.repo)
+}
+
+func (k *killTest) command(t *testing.T) *exec.Cmd {
+	server := k.remote.server
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	args := append(server.ClientOptions(), "--json", "--repo="+k.local, "-p", strconv.Itoa(k.port),
+		server.User()+"@"+server.Host()+":"+k.remote.repo, "main")
+	cmd := exec.CommandContext(ctx, k.remote.program, args...)
+	cmd.Env = append(os.Environ(), k.remote.mark, "TMPDIR="+k.remote.tmp)
+	return cmd
+}
+
+// pushAndKill kills one of the processes of that name at that moment of a push, or
+// the first that there is after it.
+func (k *killTest) pushAndKill(t *testing.T, name string, moment time.Duration) {
+	t.Helper()
+	cmd := k.command(t)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ended:
+	}
+	k.kill(t, name, ended)
+	<-ended
+	k.remote.waitForProcesses(t)
+}
+
+func (k *killTest) kill(t *testing.T, name string, ended <-chan struct{}) {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for {
+		for pid, cmdline := range processes(k.remote.mark) {
+			program, _, _ := strings.Cut(cmdline, " ")
+			if filepath.Base(program) == name && unix.Kill(pid, unix.SIGKILL) == nil {
+				t.Logf("killed %s", cmdline)
+				return
+			}
+		}
+		select {
+		case <-ended:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// pushAgain checks what has come of a push, and completes it. It returns how many
+// objects were sent for that.
+func (k *killTest) pushAgain(t *testing.T) int {
+	t.Helper()
+	repo := k.remote.repo
+	content := history(t, repo, "main")[0].content
+	if content != k.before && content != k.after {
+		t.Errorf("main shows neither what it did nor what it should")
+	}
+	output(t, "ostree", "--repo="+repo, "fsck", "-q")
+
+	missing := 0
+	arrived := objectsIn(t, repo)
+	for e := range k.objects {
+		if !arrived[e] {
+			missing++
+		}
+	}
+	cmd := k.command(t)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("the next push: %v\n%s", err, &stderr)
+	}
+	var result report.Result
+	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
+		t.Fatal(err)
+	}
+	if result.Totals.Objects != missing+1 {
+		t.Errorf("the next push sends %d objects besides the commit, and %d are missing", result.Totals.Objects-1, missing)
+	}
+	output(t, "ostree", "--repo="+repo, "fsck", "-q")
+	if now := history(t, repo, "main"); now[0].content != k.after || len(now) != 2 {
+		t.Errorf("after the next push, the history is %v", now)
+	}
+	return result.Totals.Objects
+}
