@@ -30,8 +30,8 @@ func authorize(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(file, []byte(strings.TrimLeft(options+" "+string(line[i:]), " ")), 0o644))
 }
 
-// sshd-config [LINE] sets a first line of sshd's configuration, which each
-// connection reads anew, instead of the one that was set before.
+// sshd-config [LINE...] sets the first lines of sshd's configuration, which each
+// connection reads anew, instead of those that were set before.
 func sshdConfig(ts *testscript.TestScript, neg bool, args []string) {
 	const comment = "# set by the script"
 	file := filepath.Join(ts.Getenv("SSHDIR"), "sshd_config")
@@ -41,7 +41,7 @@ func sshdConfig(ts *testscript.TestScript, neg bool, args []string) {
 	if i := strings.Index(rest, comment+"\n"); i >= 0 {
 		rest = rest[i+len(comment)+1:]
 	}
-	ts.Check(os.WriteFile(file, []byte(strings.Join(args, " ")+"\n"+comment+"\n"+rest), 0o600))
+	ts.Check(os.WriteFile(file, []byte(strings.Join(args, "\n")+"\n"+comment+"\n"+rest), 0o600))
 }
 
 // login-account makes an account whose login shell is ours, and ACCOUNT its name;

@@ -99,7 +99,7 @@ func parse(name string, args []string, env func(string) (string, bool)) (*job, e
 		return checked(words, nil)
 	case len(args) == 0 && !forced:
 		return nil, errInteractive
-	case len(args) > 0 && !isLimit(args[0]):
+	case len(args) > 0 && !isLimit(args[0]) && !(forced && strings.HasPrefix(args[0], "--")):
 		return nil, refuse("Must be run with no arguments or with -c cmd")
 	}
 	return parseForced(args, line)

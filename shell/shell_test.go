@@ -39,6 +39,8 @@ func TestParse(t *testing.T) {
 		"limit with a value":       {"--no-force=false", "ostree-receive a", "", nil, "Limit --no-force is none of"},
 		"limit without a value":    {"--refs", "ostree-receive a", "", nil, "Limit --refs has no value"},
 		"limit with an empty one":  {"--refs=", "ostree-receive a", "", nil, "Limit --refs has no value"},
+		"an unknown limit":         {"--rooot|/", "ostree-receive a", "", nil, "Limit --rooot is none of"},
+		"no limit":                 {"x", "ostree-receive a", "", nil, "Must be run with no arguments or with -c cmd"},
 		"something after limits":   {"--no-force|x", "ostree-receive a", "", nil, "Limit x is none of"},
 		"nested":                   {"-c|/usr/bin/" + name + " --no-force", "ostree-receive a", "ostree-receive|a", limited(receive.Limits{NoForce: true}), ""},
 		"nested, without limits":   {"-c|" + name, "ostree-receive a", "ostree-receive|a", nil, ""},
