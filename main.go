@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -29,6 +30,9 @@ func programs() map[string]program {
 }
 
 func main() {
+	// A push of a million objects has large tables without pointers in them, which
+	// are cheap to collect, and costly to have twice.
+	debug.SetGCPercent(50)
 	os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 

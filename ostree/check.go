@@ -45,15 +45,49 @@ func CheckBytes(t ObjectType, sum Checksum, data []byte) error {
 		}
 		return nil
 	}
-	if err := checkHeaderSize(data); err != nil {
+	if err := checkHeaderSize(data, int64(len(data))); err != nil {
 		return err
 	}
-	var size C.guint64
-	stream := C.op_content_stream_of_bytes(p, C.gsize(len(data)), &size, &gerr)
-	if stream == nil {
-		return gerror(gerr)
+	// One call for all of it, since there may be a great many such objects.
+	buffer := unpacked.Get().(*[]byte)
+	defer unpacked.Put(buffer)
+	for {
+		var size C.guint64
+		n := C.op_unpack_content(p, C.gsize(len(data)), unsafe.Pointer(unsafe.SliceData(*buffer)), C.gsize(len(*buffer)), &size, &gerr)
+		if n < 0 {
+			return gerror(gerr)
+		}
+		content := (*buffer)[:n]
+		if len(content) < len(*buffer) {
+			return checkSize(sum, sha256.Sum256(content), uint64(len(content)), uint64(size))
+		}
+		if uint64(size)+inflateSlack < uint64(len(content)) {
+			return inflated(uint64(size))
+		}
+		*buffer = make([]byte, 2*len(*buffer))
 	}
-	return checkContent(sum, stream, uint64(size), nil)
+}
+
+// unpacked has buffers for what is in content objects.
+var unpacked = sync.Pool{New: func() any {
+	buffer := make([]byte, 256<<10)
+	return &buffer
+}}
+
+func inflated(size uint64) error {
+	return fmt.Errorf("%w: it says that it has %d bytes, and expands to more", ErrInflated, size)
+}
+
+// checkSize checks the checksum and the size, in bytes, of what a content object
+// has.
+func checkSize(sum Checksum, got [32]byte, size, stated uint64) error {
+	if err := compare(ObjectFile, sum, got); err != nil {
+		return err
+	}
+	if size != stated {
+		return fmt.Errorf("corrupted file object: it says that it has %d bytes, and has %d", stated, size)
+	}
+	return nil
 }
 
 // CheckContentFile is CheckBytes for a content object that a file has from its
@@ -66,9 +100,9 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 	}
 	var start [4]byte
 	if _, err := f.ReadAt(start[:], 0); err != nil {
-		return fmt.Errorf("the file object is cut short: %w", err)
+		return fmt.Errorf("corrupted file object: it is cut short: %w", err)
 	}
-	if err := checkHeaderSize(start[:]); err != nil {
+	if err := checkHeaderSize(start[:], info.Size()); err != nil {
 		return err
 	}
 	if _, err := f.Seek(0, 0); err != nil {
@@ -88,13 +122,20 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 }
 
 // checkHeaderSize looks at the length of a content object's header, which is its
-// first four bytes, before libostree allocates as much.
-func checkHeaderSize(start []byte) error {
+// first four bytes, before libostree allocates as much. An object of size bytes has
+// to have all of it: libostree (2022.7, 2025.2) does not notice that it has read less, and
+// goes on with what the memory had before.
+func checkHeaderSize(start []byte, size int64) error {
+	const lengthAndPadding = 8
 	if len(start) < 4 {
-		return errors.New("the file object is cut short")
+		return errors.New("corrupted file object: it is cut short")
 	}
-	if size := binary.BigEndian.Uint32(start); size > MaxMetadataSize {
-		return fmt.Errorf("the file object has a header of %d bytes", size)
+	header := int64(binary.BigEndian.Uint32(start))
+	if header > MaxMetadataSize {
+		return fmt.Errorf("corrupted file object: it has a header of %d bytes", header)
+	}
+	if size < lengthAndPadding+header {
+		return errors.New("corrupted file object: it is cut short")
 	}
 	return nil
 }
@@ -119,17 +160,11 @@ func checkContent(sum Checksum, stream *C.GInputStream, size uint64, cancellable
 			break
 		}
 		if read += uint64(n); read > size && read-size > inflateSlack {
-			return fmt.Errorf("%w: it says that it has %d bytes, and expands to more", ErrInflated, size)
+			return inflated(size)
 		}
 		hash.Write(buffer[:n])
 	}
-	if err := compare(ObjectFile, sum, [32]byte(hash.Sum(nil))); err != nil {
-		return err
-	}
-	if read != size {
-		return fmt.Errorf("corrupted file object: it says that it has %d bytes, and has %d", size, read)
-	}
-	return nil
+	return checkSize(sum, [32]byte(hash.Sum(nil)), read, size)
 }
 
 var typeNames = map[ObjectType]string{

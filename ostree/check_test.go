@@ -132,6 +132,28 @@ func TestCheckDamaged(t *testing.T) {
 	}
 }
 
+// What is missing of a header is not taken from what the memory had before.
+func TestCheckCutHeader(t *testing.T) {
+	for _, o := range objectsOf(t, rich(t)) {
+		if o.t != ostree.ObjectFile {
+			continue
+		}
+		header := 8 + binary.BigEndian.Uint32(o.data)
+		for range 50 {
+			for name, err := range o.checks(t, o.data) {
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			for name, err := range o.checks(t, o.data[:header-1]) {
+				if err == nil {
+					t.Fatalf("%s: a header that is cut short is taken", name)
+				}
+			}
+		}
+	}
+}
+
 // A content object says how large it is; it may not say less, or more.
 func TestCheckSize(t *testing.T) {
 	path := rich(t)

@@ -756,12 +756,18 @@ content_stream (GInputStream *archive, guint64 archive_size, guint64 *size, GCan
   return g_steal_pointer (&all);
 }
 
-GInputStream *
-op_content_stream_of_bytes (const void *data, gsize size, guint64 *content_size, GError **error)
+gssize
+op_unpack_content (const void *data, gsize size, void *out, gsize capacity, guint64 *content_size,
+                   GError **error)
 {
-  g_autoptr (GBytes) bytes = g_bytes_new (data, size);
-  return content_stream (g_memory_input_stream_new_from_bytes (bytes), size, content_size, NULL,
-                         error);
+  /* Nothing has the data when this returns. */
+  g_autoptr (GInputStream) all
+      = content_stream (g_memory_input_stream_new_from_data (data, size, NULL), size, content_size,
+                        NULL, error);
+  gsize n;
+  if (all == NULL || !g_input_stream_read_all (all, out, capacity, &n, NULL, error))
+    return -1;
+  return n;
 }
 
 GInputStream *

@@ -12,6 +12,11 @@
 
 #if !OSTREE_CHECK_VERSION(2021, 3)
 #error "libostree 2021.3 or later is needed"
+/* The same of an object in memory: what it has, at most capacity bytes, in out. Returns how many
+ * those are, or -1. */
+gssize op_unpack_content (const void *data, gsize size, void *out, gsize capacity,
+                          guint64 *content_size, GError **error);
+
 #endif
 
 const char *op_version (void);
@@ -132,9 +137,12 @@ gboolean op_validate_metadata (OstreeObjectType type, const void *data, gsize si
 
 /* Of a content object in archive form, what its checksum is computed of;
  * *content_size is how many bytes that should be. */
-GInputStream *op_content_stream_of_bytes (const void *data, gsize size, guint64 *content_size,
-                                          GError **error);
 GInputStream *op_content_stream_of_file (int fd, guint64 size, guint64 *content_size,
                                          GCancellable *cancellable, GError **error);
+
+/* The same of an object in memory: what it has, at most capacity bytes, in out. Returns how many
+ * those are, or -1. */
+gssize op_unpack_content (const void *data, gsize size, void *out, gsize capacity,
+                          guint64 *content_size, GError **error);
 
 #endif

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"ostree-push/ostree"
@@ -192,6 +193,8 @@ func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted 
 	if err := f.readObjects(ctx, q, missing); err != nil {
 		return fmt.Errorf("receive the objects: %w", err)
 	}
+	// libostree has tables of its own when it imports.
+	debug.FreeOSMemory()
 	return nil
 }
 
