@@ -1,30 +1,38 @@
 # make           build build/ostree-push and its links
-# make install   install them below $(DESTDIR)$(PREFIX)/bin
+# make install   install them below $(DESTDIR)$(PREFIX)
+# make dist      make a source archive that builds without a network
 # make demo      show a push, through a private sshd
 # make test      run all tests; RACE=1 with the race detector
 # make bench     measure, against rsync and Debian's ostree-push; some hours
 # make bench-memory  measure the memory that each side takes for a million objects
+# make test-dist check the source archive, and that builds are reproducible
 #
-# demo, test and both benches install the Debian packages they lack.
+# All but install install the Debian packages they lack.
 
 PREFIX = /usr/local
 DESTDIR =
 bindir = $(DESTDIR)$(PREFIX)/bin
+docdir = $(DESTDIR)$(PREFIX)/share/doc/ostree-push
 
 GO = go
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION := $(shell packaging/version.sh)
 LINKS = ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell
 
+# The program depends on the source, the compilers and the flags alone. Not on
+# where it is built, nor on whether that is a git clone; Go's build ID would
+# depend on paths in CGO_CFLAGS.
 build: packages-build
-	$(GO) build -trimpath -ldflags '-X ostree-push/cli.version=$(VERSION)' -o build/ostree-push .
+	$(GO) build -trimpath -buildvcs=false -ldflags '-buildid= -X ostree-push/cli.version=$(VERSION)' -o build/ostree-push .
 	for link in $(LINKS); do ln -sf ostree-push build/$$link; done
 
 # What was built is installed, so that `sudo make install` needs no compiler.
 install:
 	@test -x build/ostree-push || { echo "run make first" >&2; exit 1; }
-	install -d $(bindir)
-	install build/ostree-push $(bindir)/ostree-push
+	install -d $(bindir) $(docdir)/examples
+	install -m 755 build/ostree-push $(bindir)/ostree-push
 	for link in $(LINKS); do ln -sf ostree-push $(bindir)/$$link; done
+	install -m 644 README.md docs/*.md $(docdir)
+	install -m 644 docs/examples/* $(docdir)/examples
 
 demo: packages-test build
 	$(GO) run ./internal/demo -bin build
@@ -39,10 +47,16 @@ bench: packages-test build
 bench-memory: packages-test build
 	$(GO) run ./internal/bench -ours build -memory $(BENCHFLAGS)
 
+dist:
+	GO='$(GO)' packaging/dist.sh
+
+test-dist: packages-build
+	GO='$(GO)' packaging/test-dist.sh
+
 packages-build packages-test:
 	@./packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory packages-build packages-test clean
+.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist clean
