@@ -5,6 +5,9 @@
 # make test      run all tests; RACE=1 with the race detector
 # make bench     measure, against rsync and Debian's ostree-push; some hours
 # make bench-memory  measure the memory that each side takes for a million objects
+# make deb       make the Debian package
+#
+# All but install install the Debian packages they lack.
 # make test-dist check the source archive, and that builds are reproducible
 #
 # All but install install the Debian packages they lack.
@@ -18,11 +21,10 @@ GO = go
 VERSION := $(shell packaging/version.sh)
 LINKS = ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell
 
-# The program depends on the source, the compilers and the flags alone. Not on
-# where it is built, nor on whether that is a git clone; Go's build ID would
-# depend on paths in CGO_CFLAGS.
+# The program depends on the source, the compilers and the flags alone, not on
+# where it is built, nor on what git says of that directory.
 build: packages-build
-	$(GO) build -trimpath -buildvcs=false -ldflags '-buildid= -X ostree-push/cli.version=$(VERSION)' -o build/ostree-push .
+	$(GO) build -trimpath -buildvcs=false -ldflags '-X ostree-push/cli.version=$(VERSION)' -o build/ostree-push .
 	for link in $(LINKS); do ln -sf ostree-push build/$$link; done
 
 # What was built is installed, so that `sudo make install` needs no compiler.
@@ -53,10 +55,13 @@ dist:
 test-dist: packages-build
 	GO='$(GO)' packaging/test-dist.sh
 
-packages-build packages-test:
+deb: packages-packaging
+	GO='$(GO)' packaging/deb.sh
+
+packages-build packages-test packages-packaging:
 	@./packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist clean
+.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging clean

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that building (packages.sh build) or testing
-# (packages.sh test) needs and this machine lacks; asks for nothing if it lacks
-# none. On other systems it says what is needed.
+# Installs the Debian packages that building (packages.sh build), testing
+# (packages.sh test) or making packages (packages.sh packaging) needs and this
+# machine lacks; asks for nothing if it lacks none. On other systems it says what is needed.
 set -eu
 
 packages="gcc libc6-dev pkg-config libostree-dev"
@@ -9,8 +9,9 @@ case "${1-}" in
 build) ;;
 test) packages="$packages git ostree flatpak openssh-client openssh-server
 	gnupg rsync ostree-push curl util-linux procps" ;;
+packaging) packages="$packages dpkg-dev debhelper lintian git" ;;
 *)
-	echo "usage: $0 build|test" >&2
+	echo "usage: $0 build|test|packaging" >&2
 	exit 2
 	;;
 esac
