@@ -8,6 +8,9 @@
 # make deb       make the Debian package
 #
 # All but install install the Debian packages they lack.
+
+# make test-deb  build, install, use and purge it on a clean Debian 12, as root
+# make test-distro SUITE=trixie  the same there, and all tests
 # make test-dist check the source archive, and that builds are reproducible
 #
 # All but install install the Debian packages they lack.
@@ -18,23 +21,25 @@ bindir = $(DESTDIR)$(PREFIX)/bin
 docdir = $(DESTDIR)$(PREFIX)/share/doc/ostree-push
 
 GO = go
+INSTALL = install
+GOLDFLAGS =
 VERSION := $(shell packaging/version.sh)
 LINKS = ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell
 
 # The program depends on the source, the compilers and the flags alone, not on
 # where it is built, nor on what git says of that directory.
 build: packages-build
-	$(GO) build -trimpath -buildvcs=false -ldflags '-X ostree-push/cli.version=$(VERSION)' -o build/ostree-push .
+	$(GO) build -trimpath -buildvcs=false -ldflags '-X ostree-push/cli.version=$(VERSION) $(GOLDFLAGS)' -o build/ostree-push .
 	for link in $(LINKS); do ln -sf ostree-push build/$$link; done
 
 # What was built is installed, so that `sudo make install` needs no compiler.
 install:
 	@test -x build/ostree-push || { echo "run make first" >&2; exit 1; }
-	install -d $(bindir) $(docdir)/examples
-	install -m 755 build/ostree-push $(bindir)/ostree-push
+	$(INSTALL) -d $(bindir) $(docdir)/examples
+	$(INSTALL) -m 755 build/ostree-push $(bindir)/ostree-push
 	for link in $(LINKS); do ln -sf ostree-push $(bindir)/$$link; done
-	install -m 644 README.md docs/*.md $(docdir)
-	install -m 644 docs/examples/* $(docdir)/examples
+	$(INSTALL) -m 644 README.md docs/*.md $(docdir)
+	$(INSTALL) -m 644 docs/examples/* $(docdir)/examples
 
 demo: packages-test build
 	$(GO) run ./internal/demo -bin build
@@ -58,10 +63,17 @@ test-dist: packages-build
 deb: packages-packaging
 	GO='$(GO)' packaging/deb.sh
 
+test-deb: packages-packaging
+	GO='$(GO)' packaging/test-distro.sh bookworm
+
+SUITE = trixie
+test-distro: packages-packaging
+	GO='$(GO)' packaging/test-distro.sh --tests $(SUITE)
+
 packages-build packages-test packages-packaging:
 	@./packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging clean
+.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging test-deb test-distro clean
