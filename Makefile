@@ -9,6 +9,7 @@
 #
 # All but install install the Debian packages they lack.
 
+# make rpm       make the rpm package, and check its spec file
 # make test-deb  build, install, use and purge it on a clean Debian 12, as root
 # make test-distro SUITE=trixie  the same there, and all tests
 # make test-dist check the source archive, and that builds are reproducible
@@ -63,6 +64,9 @@ test-dist: packages-build
 deb: packages-packaging
 	GO='$(GO)' packaging/deb.sh
 
+rpm: packages-packaging
+	GO='$(GO)' packaging/rpm.sh
+
 test-deb: packages-packaging
 	GO='$(GO)' packaging/test-distro.sh bookworm
 
@@ -76,4 +80,4 @@ packages-build packages-test packages-packaging:
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging test-deb test-distro clean
+.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging test-deb test-distro rpm clean

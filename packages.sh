@@ -9,7 +9,7 @@ case "${1-}" in
 build) ;;
 test) packages="$packages git ostree flatpak openssh-client openssh-server
 	gnupg rsync ostree-push curl util-linux procps" ;;
-packaging) packages="$packages dpkg-dev debhelper lintian git debootstrap" ;;
+packaging) packages="$packages dpkg-dev debhelper lintian git debootstrap rpm rpmlint" ;;
 *)
 	echo "usage: $0 build|test|packaging" >&2
 	exit 2
