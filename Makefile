@@ -12,9 +12,10 @@
 # make rpm       make the rpm package, and check its spec file
 # make test-deb  build, install, use and purge it on a clean Debian 12, as root
 # make test-distro SUITE=trixie  the same there, and all tests
+# make test-docker  run all tests in a container, with docker or podman
 # make test-dist check the source archive, and that builds are reproducible
 #
-# All but install install the Debian packages they lack.
+# All but install, dist and test-docker install the Debian packages they lack.
 
 PREFIX = /usr/local
 DESTDIR =
@@ -74,10 +75,14 @@ SUITE = trixie
 test-distro: packages-packaging
 	GO='$(GO)' packaging/test-distro.sh --tests $(SUITE)
 
+test-docker:
+	engine=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is there" >&2; exit 1; }; \
+	$$engine build -f Dockerfile.test -t ostree-push-test . && $$engine run --rm ostree-push-test
+
 packages-build packages-test packages-packaging:
 	@./packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging test-deb test-distro rpm clean
+.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging test-deb test-distro rpm test-docker clean
