@@ -45,7 +45,8 @@ func sshdConfig(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // login-account makes an account whose login shell is ours, and ACCOUNT its name;
-// ACCOUNT_DIR is a directory of its own.
+// ACCOUNT_DIR is a directory of its own. Nothing is on the PATH of its sessions, so
+// that the shell runs the programs that are beside it, and none of the system's.
 func loginAccount(ts *testscript.TestScript, neg bool, args []string) {
 	run := func(name string, args ...string) {
 		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
@@ -64,6 +65,16 @@ func loginAccount(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range []string{"ostree-receive", "ostree-receive-0", "ostree-receive-1"} {
 		ts.Check(os.Symlink(shell, filepath.Join(dir, name)))
 	}
+
+	config := filepath.Join(ts.Getenv("SSHDIR"), "sshd_config")
+	content, err := os.ReadFile(config)
+	ts.Check(err)
+	path := ts.Getenv("OURS") + ":/usr/bin:/bin"
+	if !strings.Contains(string(content), "PATH="+path) {
+		ts.Fatalf("no PATH=%s in %s", path, content)
+	}
+	content = []byte(strings.ReplaceAll(string(content), "PATH="+path, "PATH=/nonexistent"))
+	ts.Check(os.WriteFile(config, content, 0o600))
 
 	account := fmt.Sprintf("ostree-push-test-%d", os.Getpid())
 	own := filepath.Join(dir, "own")
