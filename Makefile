@@ -6,9 +6,6 @@
 # make bench     measure, against rsync and Debian's ostree-push; some hours
 # make bench-memory  measure the memory that each side takes for a million objects
 # make deb       make the Debian package
-#
-# All but install install the Debian packages they lack.
-
 # make rpm       make the rpm package, and check its spec file
 # make test-deb  build, install, use and purge it on a clean Debian 12, as root
 # make test-distro SUITE=trixie  the same there, and all tests
@@ -85,4 +82,5 @@ packages-build packages-test packages-packaging:
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory packages-build packages-test dist test-dist deb \ packages-packaging test-deb test-distro rpm test-docker clean
+.PHONY: build install demo test bench bench-memory dist test-dist deb rpm test-deb test-distro test-docker \
+	packages-build packages-test packages-packaging clean
