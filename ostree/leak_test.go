@@ -164,6 +164,12 @@ func (l *leakTest) round(t *testing.T, i int) {
 	notThere.Checksum = l.missing
 	_, err = tx.WriteCommitLike(ctx, &notThere, ostree.Checksum{}, ostree.MetadataEdit{})
 	fails(err, ostree.ErrNotFound)
+	fails(tx.Import(ctx, q, ostree.ObjectFile, l.missing), ostree.ErrNotFound)
+	other, err := ostree.Open(l.bare)
+	check(err)
+	defer other.Close()
+	check(tx.Import(ctx, other, ostree.ObjectFile, l.object))
+	check(tx.MarkComplete(l.missing))
 	check(tx.Pull(ctx, ostree.PullOptions{
 		Remote: "file://" + dir, Commits: []ostree.Checksum{l.commit}, Flags: ostree.PullUntrusted,
 	}))

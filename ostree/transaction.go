@@ -15,17 +15,51 @@ import (
 type Transaction struct {
 	repo *Repo
 	open bool
+
+	// Resumed is that it has what one that was interrupted has staged, which
+	// need not be complete.
+	Resumed bool
 }
 
 // Begin opens a transaction. The caller ends it with Commit or Abort.
 func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	c, done := cancellable(ctx)
 	defer done()
-	var gerr *C.GError
-	if C.ostree_repo_prepare_transaction(r.c, nil, c, &gerr) == 0 {
+	var (
+		resumed C.gboolean
+		gerr    *C.GError
+	)
+	if C.ostree_repo_prepare_transaction(r.c, &resumed, c, &gerr) == 0 {
 		return nil, gerror(gerr)
 	}
-	return &Transaction{repo: r, open: true}, nil
+	return &Transaction{repo: r, open: true, Resumed: resumed != 0}, nil
+}
+
+// Import takes an object over from another repository, which is trusted to have what the
+// checksum says: it is linked if the modes are the same, else written in the form
+// of this one. A commit brings its detached metadata. Any number of goroutines may
+// import at once.
+func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, sum Checksum) error {
+	c, done := cancellable(ctx)
+	defer done()
+	csum, free := cstring(sum.String())
+	defer free()
+	var gerr *C.GError
+	if C.ostree_repo_import_object_from_with_trust(t.repo.c, from.c, C.OstreeObjectType(kind), csum, 1, c, &gerr) == 0 {
+		return gerror(gerr)
+	}
+	return nil
+}
+
+// MarkComplete takes the mark off a commit which says that it is partial.
+func (t *Transaction) MarkComplete(sum Checksum) error {
+	csum, free := cstring(sum.String())
+	defer free()
+	var gerr *C.GError
+	if C.ostree_repo_mark_commit_partial(t.repo.c, csum, 0, &gerr) == 0 {
+		return gerror(gerr)
+	}
+	return nil
 }
 
 // WriteCommitLike writes a commit with tree, subject, body and timestamp of

@@ -103,10 +103,12 @@ func (q *quarantine) hasSpaceFor(bytes uint64) error {
 }
 
 // has reports whether a commit object has arrived.
-func (q *quarantine) has(sum ostree.Checksum) bool {
-	s := sum.String()
-	_, err := os.Stat(filepath.Join(q.dir, "objects", s[:2], s[2:]+".commit"))
-	return err == nil
+func (q *quarantine) has(sum ostree.Checksum) bool { return q.hasObject(ostree.ObjectCommit, sum) }
+
+// hasObject reports whether an object has arrived.
+func (q *quarantine) hasObject(t ostree.ObjectType, sum ostree.Checksum) bool {
+	var stat unix.Stat_t
+	return unix.Lstat(q.objectPath(t, sum), &stat) == nil
 }
 
 // create makes the file of an object, of which there must be none.

@@ -92,8 +92,9 @@ func parse(name string, args []string, env func(string) (string, bool)) (*job, e
 		if err != nil {
 			return nil, err
 		}
-		// Only sshd sets the variable, and then the line is the administrator's.
-		if forced && filepath.Base(words[0]) == name {
+		// Only sshd sets the variable, and then the line is the administrator's,
+		// unless that has the client's as an argument: then they are the same.
+		if forced && args[1] != line && filepath.Base(words[0]) == name {
 			return parseForced(words[1:], line)
 		}
 		return checked(words, nil)

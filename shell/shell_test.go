@@ -45,6 +45,8 @@ func TestParse(t *testing.T) {
 		"nested":                   {"-c|/usr/bin/" + name + " --no-force", "ostree-receive a", "ostree-receive|a", limited(receive.Limits{NoForce: true}), ""},
 		"nested, without limits":   {"-c|" + name, "ostree-receive a", "ostree-receive|a", nil, ""},
 		"nested, not forced":       {"-c|" + name + " --read-config /dev/null", "-", "", nil, "Executing " + name + " not allowed"},
+		"nested, client's line":    {"-c|" + name + " --root /nonexistent", name + " --root /nonexistent", "", nil, "Executing " + name + " not allowed"},
+		"nested, existing":         {"-c|" + name + " --root /", name + " --root /", "", nil, "Executing " + name + " not allowed"},
 		"nested, interactive":      {"-c|" + name + " --no-force", "", "", nil, "Cannot run interactively"},
 		"nested twice":             {"-c|" + name, name + " --no-force", "", nil, "Executing " + name + " not allowed"},
 		"forced to something else": {"-c|sh -c x", "ostree-receive a", "", nil, "Executing sh not allowed"},
