@@ -33,9 +33,11 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		moments = 3
 	}
-	k := newKillTest(t)
+	local := newKillTest(t)
 	for _, victim := range []string{"ostree-push", "ssh", "ostree-receive-1"} {
 		t.Run(victim, func(t *testing.T) {
+			t.Parallel() // most of the time is spent waiting
+			k := local.withRemote(t)
 			var early, resumed, late int
 			for i := range moments {
 				moment := time.Duration(rand.Int64N(int64(k.duration)))
@@ -60,32 +62,24 @@ func TestKill(t *testing.T) {
 }
 
 type killTest struct {
-	remote   *sshRemote
-	port     int    // of the link to it
 	local    string // has the ref main of template, and what is new
 	template string // what remote.repo is before a push
 	before   string // the content of main in template
 	after    string
 	objects  map[stream.Entry]bool // what is new, other than commits
-	duration time.Duration         // of a push
+
+	remote   *sshRemote
+	port     int           // of the link to it
+	duration time.Duration // of a push
 }
 
 func newKillTest(t *testing.T) *killTest {
-	k := &killTest{remote: newSSHRemote(t), local: filepath.Join(t.TempDir(), "local"), template: filepath.Join(t.TempDir(), "template")}
+	k := &killTest{local: filepath.Join(t.TempDir(), "local"), template: filepath.Join(t.TempDir(), "template")}
 	for _, repo := range []string{k.local, k.template} {
 		if err := otrepo.Init(repo, "archive"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// With a delay, so that several channels are used.
-	server := k.remote.server
-	proxy, err := link.Link{RTT: 20 * time.Millisecond}.Proxy(t.Context(), net.JoinHostPort(server.Host(), strconv.Itoa(server.Port())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { proxy.Close() })
-	k.port = proxy.Addr.Port
-
 	commit := func(seed uint64, files int, at int64) string {
 		c := otrepo.Commit{Ref: "main", Dir: randomTree(t, seed, files, 40_000), Time: time.Unix(at, 0)}
 		if seed == 2 { // some that are checked in their files
@@ -104,13 +98,29 @@ func newKillTest(t *testing.T) *killTest {
 	for e := range objectsIn(t, k.template) {
 		delete(k.objects, e)
 	}
+	return k
+}
+
+// withRemote returns the test with a remote of its own.
+func (k killTest) withRemote(t *testing.T) *killTest {
+	k.remote = newSSHRemote(t)
+	// With a delay, so that several channels are used.
+	server := k.remote.server
+	proxy, err := link.Link{RTT: 20 * time.Millisecond}.Proxy(t.Context(), net.JoinHostPort(server.Host(), strconv.Itoa(server.Port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	k.port = proxy.Addr.Port
 
 	k.reset(t)
 	start := time.Now()
-	k.command(t).Run()
+	if err := k.command(t).Run(); err != nil {
+		t.Fatal(err)
+	}
 	k.duration = time.Since(start)
 	t.Logf("a push of %d objects takes %v", len(k.objects), k.duration)
-	return k
+	return &k
 }
 
 // objectsIn returns the objects below a directory that are what they should be, other than
