@@ -1,0 +1,134 @@
+package receive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ostree-push/internal/otrepo"
+	"ostree-push/ostree"
+	"ostree-push/stream"
+)
+
+// Whatever a pusher sends in a stream, the receiver ends, and the repository is what it was
+// but for what may be resumed from.
+func FuzzStream(f *testing.F) {
+	if _, err := exec.LookPath("ostree"); err != nil {
+		f.Skip(err)
+	}
+	dir := f.TempDir()
+	repo := filepath.Join(dir, "repo")
+	if err := otrepo.Init(repo, "archive"); err != nil {
+		f.Fatal(err)
+	}
+	config := filepath.Join(f.TempDir(), "config.toml")
+	if err := os.WriteFile(config, []byte("timeout = 1\n"), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range sessions(f) {
+		f.Add(seed)
+	}
+	files := func(t testing.TB) string {
+		var all strings.Builder
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if entry.IsDir() && strings.HasPrefix(entry.Name(), quarantinePrefix) {
+				return fs.SkipDir
+			}
+			if err == nil && !entry.IsDir() && !strings.HasSuffix(path, "lock") {
+				fmt.Fprintln(&all, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all.String()
+	}
+	before := files(f)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, input []byte) {
+		path := filepath.Join(t.TempDir(), "input")
+		if err := os.WriteFile(path, input, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		stdin, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stdin.Close()
+		for _, url := range []string{stream.URL, stream.JoinURL} {
+			err = run(context.Background(), Limits{Config: config, Root: dir}, commandLine{Repo: "repo", URL: url}, "fuzz", stdin, null, null)
+			if after := files(t); after != before {
+				t.Fatalf("%v, and the files were\n%s and are\n%s", err, before, after)
+			}
+			if _, err := stdin.Seek(0, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// sessions are what an honest pusher sends, up to and without its end.
+func sessions(f *testing.F) (all [][]byte) {
+	source := filepath.Join(f.TempDir(), "source")
+	if err := otrepo.Init(source, "archive"); err != nil {
+		f.Fatal(err)
+	}
+	tree := f.TempDir()
+	if err := os.WriteFile(filepath.Join(tree, "file"), []byte("content"), 0o644); err != nil {
+		f.Fatal(err)
+	}
+	text, err := otrepo.Commit{Ref: "main", Dir: tree}.Write(source)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sum, err := ostree.ParseChecksum(text)
+	if err != nil {
+		f.Fatal(err)
+	}
+	repo, err := ostree.Open(source)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer repo.Close()
+	object, err := repo.CommitObject(sum)
+	if err != nil {
+		f.Fatal(err)
+	}
+	commit, err := repo.LoadCommit(sum)
+	if err != nil {
+		f.Fatal(err)
+	}
+	commit.Close()
+	entry := stream.Entry{Type: ostree.ObjectDirMeta, Sum: commit.Tree.Meta}
+	meta, err := repo.Metadata(entry.Type, entry.Sum)
+	if err != nil {
+		f.Fatal(err)
+	}
+
+	var sent bytes.Buffer
+	c := stream.New(strings.NewReader(""), &sent)
+	snap := func(err error) {
+		if err != nil {
+			f.Fatal(err)
+		}
+		c.Flush()
+		all = append(all, bytes.Clone(sent.Bytes()))
+	}
+	snap(stream.WriteRefs(c, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: text}}))
+	snap(c.PutCommit(sum, object, nil))
+	snap(c.End(stream.Commit))
+	snap(c.Write(stream.List, stream.AppendEntry(nil, entry)))
+	snap(c.End(stream.List))
+	snap(c.PutObject(entry, int64(len(meta)), bytes.NewReader(meta)))
+	return append(all, []byte("T\x00\x00\x00\x05x/key"))
+}
