@@ -19,7 +19,7 @@ import (
 
 const (
 	// spreadBytes is how much has been sent, and how much is to come, before it is
-	// worth while to open further channels.
+	// worth while to open further channels, if that cannot be told beforehand.
 	spreadBytes = 4 << 20
 	// spreadTime is the shortest round trip with which one channel, whose window
 	// is about 2 MB, may be what limits a push.
@@ -54,6 +54,9 @@ func newSender(ctx context.Context, s *streamPush, list *objectList, missing *st
 // run sends everything.
 func (x *sender) run() error {
 	defer x.cancel(nil)
+	if x.estimate() >= 2*spreadBytes {
+		x.spreadOut()
+	}
 	err := x.send(x.s.conn)
 	if err != nil {
 		x.cancel(err)
@@ -112,6 +115,11 @@ func (x *sender) count(size int64) {
 	if toCome := x.bytes / int64(x.sent) * int64(x.left); toCome < spreadBytes {
 		return // now, but the next objects may be larger
 	}
+	x.spreadOut()
+}
+
+// spreadOut opens further channels, unless the first one is enough.
+func (x *sender) spreadOut() {
 	x.spread = true
 	if x.s.secret == "" || x.s.roundTrip < spreadTime {
 		return
@@ -119,6 +127,29 @@ func (x *sender) count(size int64) {
 	for range x.s.channels - 1 {
 		go x.join()
 	}
+}
+
+// estimate returns about how many bytes are to be sent, from the sizes of some of
+// the objects; 0 if they are not easily told.
+func (x *sender) estimate() int64 {
+	const samples = 64
+	var bytes int64
+	n := 0
+	for i := 0; i < x.list.len(); i += 1 + x.list.len()/samples {
+		if !x.missing.Missing(i) {
+			continue
+		}
+		size, ok := x.s.size(x.list.at(i))
+		if !ok {
+			return 0
+		}
+		bytes += size
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	return bytes / int64(n) * int64(x.left)
 }
 
 // join sends objects on a channel of its own, if it can have one.

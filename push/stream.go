@@ -384,6 +384,20 @@ func (s *streamPush) send(ctx context.Context, conn *stream.Conn, e stream.Entry
 	return size, conn.PutObject(e, size, f)
 }
 
+// size returns the size of an object that is stored in the form in which it is
+// sent.
+func (s *streamPush) size(e stream.Entry) (int64, bool) {
+	if e.Type == ostree.ObjectFile && s.src.repo.Mode() != ostree.ModeArchive {
+		return 0, false
+	}
+	f, size, err := s.openObject(context.Background(), e)
+	if err != nil {
+		return 0, false // whoever sends it says why
+	}
+	f.Close()
+	return size, true
+}
+
 // openObject opens an object in the form that archive repositories have it in.
 func (s *streamPush) openObject(ctx context.Context, e stream.Entry) (*os.File, int64, error) {
 	if e.Type != ostree.ObjectFile || s.src.repo.Mode() == ostree.ModeArchive {
