@@ -55,6 +55,7 @@ func openDoor(q *quarantine) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
+	listener.SetUnlinkOnClose(false) // it goes with the quarantine, whose directory may be closed by then
 	return &door{listener, hex.EncodeToString(random[:])}, nil
 }
 
