@@ -31,7 +31,7 @@ type Entry struct {
 	Key        string    `json:"key,omitempty"`        // fingerprint, if sshd exposes it
 	Repository string    `json:"repository"`           // as the pusher calls it
 	Path       string    `json:"path,omitempty"`       // where that is
-	Transport  string    `json:"transport"`            // tunnel, http, https, file or protocol-0
+	Transport  string    `json:"transport"`            // stream, tunnel, http, https, file or protocol-0
 	Asked      []string  `json:"asked,omitempty"`      // the refs that were named
 	DryRun     bool      `json:"dry_run,omitempty"`
 	Refs       []Ref     `json:"refs"`
