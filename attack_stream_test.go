@@ -19,7 +19,6 @@ import (
 type rogue struct {
 	t       *testing.T
 	s       *lyingSource
-	cmd     *exec.Cmd // the receiver
 	conn    *stream.Conn
 	stdin   io.WriteCloser
 	entries []stream.Entry
@@ -146,7 +145,7 @@ func newRogueAt(t *testing.T, s *lyingSource, v *victim, url string) (p *rogue, 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p = &rogue{t: t, s: s, cmd: cmd, conn: stream.New(stdout, stdin), stdin: stdin, bodies: map[stream.Entry][]byte{}}
+	p = &rogue{t: t, s: s, conn: stream.New(stdout, stdin), stdin: stdin, bodies: map[stream.Entry][]byte{}}
 	// The dirmeta is one that the victim has.
 	for _, extension := range []string{"filez", "dirtree"} {
 		path, content := s.object(t, extension, "main")

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,27 +51,18 @@ func TestChannels(t *testing.T) {
 		name     string
 		lines    []string // of sshd_config
 		options  []string
-		rtt      time.Duration
 		channels int // that are used
 	}{
-		{"four", nil, nil, 40 * time.Millisecond, 4},
-		{"two", nil, []string{"--channels=2"}, 40 * time.Millisecond, 2},
-		{"one", nil, []string{"--channels=1"}, 40 * time.Millisecond, 1},
-		{"a server that allows one", []string{"MaxSessions 1"}, nil, 40 * time.Millisecond, 1},
-		{"a server that allows three", []string{"MaxSessions 3"}, nil, 40 * time.Millisecond, 3},
+		{"four", nil, nil, 4},
+		{"two", nil, []string{"--channels=2"}, 2},
+		{"one", nil, []string{"--channels=1"}, 1},
+		{"a server that allows one", []string{"MaxSessions 1"}, nil, 1},
+		{"a server that allows three", []string{"MaxSessions 3"}, nil, 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			remote := newSSHRemote(t, test.lines...)
-			server := remote.server
-			proxy, err := link.Link{RTT: test.rtt}.Proxy(t.Context(), net.JoinHostPort(server.Host(), strconv.Itoa(server.Port())))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer proxy.Close()
-			args := append(server.ClientOptions(), "-v", "--repo="+local, "-p", strconv.Itoa(proxy.Addr.Port))
-			args = append(append(args, test.options...), server.User()+"@"+server.Host()+":"+remote.repo)
-			cmd := exec.CommandContext(t.Context(), remote.program, args...)
-			cmd.Env = append(os.Environ(), remote.mark, "TMPDIR="+remote.tmp)
+			port := remote.linkTo(t, link.Link{RTT: 40 * time.Millisecond})
+			cmd := remote.pushCommand(t.Context(), port, append(test.options, "-v", "--repo="+local))
 			said, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, said)

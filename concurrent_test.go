@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/internal/link"
 	"ostree-push/internal/otrepo"
 	"ostree-push/internal/sshd"
 	"ostree-push/ostree"
@@ -141,6 +145,26 @@ func newSSHRemote(t *testing.T, lines ...string) *sshRemote {
 	return remote
 }
 
+// pushCommand is a push to it, through a port that leads there.
+func (r *sshRemote) pushCommand(ctx context.Context, port int, options []string, refs ...string) *exec.Cmd {
+	args := slices.Concat(r.server.ClientOptionsVia(port), options,
+		[]string{r.server.User() + "@" + r.server.Host() + ":" + r.repo}, refs)
+	cmd := exec.CommandContext(ctx, r.program, args...)
+	cmd.Env = append(os.Environ(), r.mark, "TMPDIR="+r.tmp)
+	return cmd
+}
+
+// linkTo returns a port that leads to it over a link.
+func (r *sshRemote) linkTo(t *testing.T, l link.Link) int {
+	t.Helper()
+	proxy, err := l.Proxy(t.Context(), net.JoinHostPort(r.server.Host(), strconv.Itoa(r.server.Port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	return proxy.Addr.Port
+}
+
 // pusher pushes one ref of a local repository of its own.
 type pusher struct {
 	remote    *sshRemote
@@ -188,11 +212,7 @@ func pushAtOnce(t *testing.T, all []*pusher) {
 }
 
 func (p *pusher) push(ctx context.Context) {
-	server := p.remote.server
-	args := append(server.ClientOptions(), "--json", "--repo="+p.repo,
-		server.User()+"@"+server.Host()+":"+p.remote.repo, p.ref)
-	cmd := exec.CommandContext(ctx, p.remote.program, args...)
-	cmd.Env = append(os.Environ(), p.remote.mark, "TMPDIR="+p.remote.tmp)
+	cmd := p.remote.pushCommand(ctx, p.remote.server.Port(), []string{"--json", "--repo=" + p.repo}, p.ref)
 	p.stdout.Reset()
 	p.stderr.Reset()
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr

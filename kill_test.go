@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"io/fs"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,13 +103,7 @@ func newKillTest(t *testing.T) *killTest {
 func (k killTest) withRemote(t *testing.T) *killTest {
 	k.remote = newSSHRemote(t)
 	// With a delay, so that several channels are used.
-	server := k.remote.server
-	proxy, err := link.Link{RTT: 20 * time.Millisecond}.Proxy(t.Context(), net.JoinHostPort(server.Host(), strconv.Itoa(server.Port())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { proxy.Close() })
-	k.port = proxy.Addr.Port
+	k.port = k.remote.linkTo(t, link.Link{RTT: 20 * time.Millisecond})
 
 	k.reset(t)
 	start := time.Now()
@@ -159,14 +151,9 @@ func (k *killTest) reset(t *testing.T) {
 }
 
 func (k *killTest) command(t *testing.T) *exec.Cmd {
-	server := k.remote.server
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	args := append(server.ClientOptions(), "--json", "--repo="+k.local, "-p", strconv.Itoa(k.port),
-		server.User()+"@"+server.Host()+":"+k.remote.repo, "main")
-	cmd := exec.CommandContext(ctx, k.remote.program, args...)
-	cmd.Env = append(os.Environ(), k.remote.mark, "TMPDIR="+k.remote.tmp)
-	return cmd
+	return k.remote.pushCommand(ctx, k.port, []string{"--json", "--repo=" + k.local}, "main")
 }
 
 // pushAndKill kills one of the processes of that name at that moment of a push, or

@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"sync"
 	"unsafe"
@@ -109,16 +111,27 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 		return err
 	}
 	c, done := cancellable(ctx)
-	defer done()
 	var (
 		size C.guint64
 		gerr *C.GError
 	)
 	stream := C.op_content_stream_of_file(C.int(f.Fd()), C.guint64(info.Size()), &size, c, &gerr)
 	if stream == nil {
+		done()
 		return gerror(gerr)
 	}
-	return checkContent(sum, stream, uint64(size), c)
+	content := &contentReader{stream: stream, cancellable: c, done: done}
+	defer content.Close()
+	stated := min(uint64(size), math.MaxInt64-inflateSlack-1)
+	hash := sha256.New()
+	read, err := io.Copy(hash, io.LimitReader(content, int64(stated)+inflateSlack+1))
+	if err != nil {
+		return err
+	}
+	if uint64(read) > stated+inflateSlack {
+		return inflated(uint64(size))
+	}
+	return checkSize(sum, [32]byte(hash.Sum(nil)), uint64(read), uint64(size))
 }
 
 // checkHeaderSize looks at the length of a content object's header, which is its
@@ -138,33 +151,6 @@ func checkHeaderSize(start []byte, size int64) error {
 		return errors.New("corrupted file object: it is cut short")
 	}
 	return nil
-}
-
-var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
-
-// checkContent compares the checksum of all that a stream has, of which there
-// should be size bytes. It frees the stream.
-func checkContent(sum Checksum, stream *C.GInputStream, size uint64, cancellable *C.GCancellable) error {
-	defer C.g_object_unref(C.gpointer(stream))
-	buffer := buffers.Get().(*[64 << 10]byte)
-	defer buffers.Put(buffer)
-	hash := sha256.New()
-	read := uint64(0)
-	for {
-		var gerr *C.GError
-		n := C.g_input_stream_read(stream, unsafe.Pointer(&buffer[0]), C.gsize(len(buffer)), cancellable, &gerr)
-		if n < 0 {
-			return gerror(gerr)
-		}
-		if n == 0 {
-			break
-		}
-		if read += uint64(n); read > size && read-size > inflateSlack {
-			return inflated(size)
-		}
-		hash.Write(buffer[:n])
-	}
-	return checkSize(sum, [32]byte(hash.Sum(nil)), read, size)
 }
 
 var typeNames = map[ObjectType]string{

@@ -98,12 +98,9 @@ func TestCheck(t *testing.T) {
 func TestCheckDamaged(t *testing.T) {
 	path := rich(t)
 	repo := open(t, path)
-	extensions := map[ostree.ObjectType]string{
-		ostree.ObjectFile: "filez", ostree.ObjectDirTree: "dirtree", ostree.ObjectDirMeta: "dirmeta", ostree.ObjectCommit: "commit",
-	}
 	var refused, same int
 	for _, o := range objectsOf(t, path) {
-		file := objectPath(path, o.sum, extensions[o.t])
+		file := filepath.Join(path, ostree.ArchivePath(o.t, o.sum))
 		for at := 0; at < len(o.data); at += 1 + len(o.data)/40 {
 			flipped := bytes.Clone(o.data)
 			flipped[at] ^= 0x41

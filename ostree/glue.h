@@ -12,11 +12,6 @@
 
 #if !OSTREE_CHECK_VERSION(2021, 3)
 #error "libostree 2021.3 or later is needed"
-/* The same of an object in memory: what it has, at most capacity bytes, in out. Returns how many
- * those are, or -1. */
-gssize op_unpack_content (const void *data, gsize size, void *out, gsize capacity,
-                          guint64 *content_size, GError **error);
-
 #endif
 
 const char *op_version (void);

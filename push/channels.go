@@ -40,7 +40,7 @@ type sender struct {
 	left    int // objects that are still to be taken
 	sent    int
 	bytes   int64
-	spread  bool // further channels are being opened, or not wanted
+	spread  bool // further channels are being opened, or would be of no use
 	done    bool // it is too late for another one
 	joined  sync.WaitGroup
 }
@@ -48,13 +48,14 @@ type sender struct {
 func newSender(ctx context.Context, s *streamPush, list *objectList, missing *stream.Bitmap) *sender {
 	x := &sender{push: ctx, s: s, list: list, missing: missing, left: missing.Count()}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	x.spread = s.channels == 1 || s.secret == "" || s.roundTrip < spreadTime
 	return x
 }
 
 // run sends everything.
 func (x *sender) run() error {
 	defer x.cancel(nil)
-	if x.estimate() >= 2*spreadBytes {
+	if !x.spread && x.estimate() >= 2*spreadBytes {
 		x.spreadOut()
 	}
 	err := x.send(x.s.conn)
@@ -118,12 +119,9 @@ func (x *sender) count(size int64) {
 	x.spreadOut()
 }
 
-// spreadOut opens further channels, unless the first one is enough.
+// spreadOut opens further channels.
 func (x *sender) spreadOut() {
 	x.spread = true
-	if x.s.secret == "" || x.s.roundTrip < spreadTime {
-		return
-	}
 	for range x.s.channels - 1 {
 		go x.join()
 	}

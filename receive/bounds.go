@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"compress/flate"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -97,8 +96,6 @@ func (c *inflateCheck) close() error {
 	return <-c.result
 }
 
-var errInflated = errors.New("it is a compression bomb")
-
 // checkInflated reads a content object of an archive repository: the length of
 // the header, 32 bits, big endian; 32 bits of padding; the header, which begins
 // with the content's size, 64 bits, big endian (OSTREE_ZLIB_FILE_HEADER_GVARIANT_FORMAT);
@@ -122,7 +119,7 @@ func checkInflated(r io.Reader) error {
 	most := int64(start.Size) + inflateSlack
 	inflated, _ := io.Copy(io.Discard, io.LimitReader(flate.NewReader(br), most+1))
 	if inflated > most {
-		return fmt.Errorf("%w: it says that it has %s, and expands to more than %s", errInflated,
+		return fmt.Errorf("%w: it says that it has %s, and expands to more than %s", ostree.ErrInflated,
 			humanize.IBytes(start.Size), humanize.IBytes(uint64(most)))
 	}
 	return nil

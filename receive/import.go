@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"runtime"
-	"sync"
 
 	"ostree-push/ostree"
 	"ostree-push/report"
@@ -161,9 +160,9 @@ type importer struct {
 	full   bool
 	trees  map[ostree.Checksum]struct{} // that have been walked
 
-	work chan []ostree.Checksum // content
-	rest []ostree.Checksum      // that is not in work yet
-	done sync.WaitGroup
+	work    chan []ostree.Checksum // content
+	rest    []ostree.Checksum      // that is not in work yet
+	workers *workers
 }
 
 // importBatch is how many objects are handed on at once.
@@ -172,19 +171,12 @@ const importBatch = 64
 func newImporter(ctx context.Context, tx *ostree.Transaction, q *quarantine, target *ostree.Repo, full bool) *importer {
 	m := &importer{tx: tx, q: q, target: target, full: full, trees: map[ostree.Checksum]struct{}{}}
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
-	workers := runtime.GOMAXPROCS(0)
-	m.work = make(chan []ostree.Checksum, 2*workers)
-	for range workers {
-		m.done.Add(1)
-		go func() {
-			defer m.done.Done()
-			for sums := range m.work {
-				if err := m.content(sums); err != nil {
-					m.cancel(err)
-				}
-			}
-		}()
-	}
+	m.work = make(chan []ostree.Checksum, 2*runtime.GOMAXPROCS(0))
+	m.workers = startWorkers(m.work, func(sums []ostree.Checksum) {
+		if err := m.content(sums); err != nil {
+			m.cancel(err)
+		}
+	})
 	return m
 }
 
@@ -194,7 +186,7 @@ func (m *importer) finish() error {
 		m.work <- m.rest
 	}
 	close(m.work)
-	m.done.Wait()
+	m.workers.wait()
 	defer m.cancel(nil)
 	if m.ctx.Err() != nil {
 		return context.Cause(m.ctx)

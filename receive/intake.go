@@ -30,7 +30,8 @@ type intake struct {
 	cancel context.CancelCauseFunc
 	work   chan *batch
 	free   chan *batch
-	done   sync.WaitGroup // of the checkers
+	// checkers check what comes in work.
+	checkers *workers
 
 	mu       sync.Mutex
 	missing  map[stream.Entry]struct{}
@@ -70,25 +71,18 @@ func newIntake(ctx context.Context, q *quarantine, sink report.Sink, missing map
 	in := &intake{q: q, sink: sink, total: len(missing), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
 	in.sinceSpace.Store(spaceStep)
-	checkers := runtime.GOMAXPROCS(0)
-	buffers := 2*checkers + 2
+	buffers := 2*runtime.GOMAXPROCS(0) + 2
 	in.work, in.free = make(chan *batch, buffers), make(chan *batch, buffers)
 	for range buffers {
 		in.free <- &batch{}
 	}
-	for range checkers {
-		in.done.Add(1)
-		go func() {
-			defer in.done.Done()
-			for b := range in.work {
-				if err := in.check(b); err != nil {
-					in.fail(err)
-				}
-				b.buffer, b.items, b.large = b.buffer[:0], b.items[:0], nil
-				in.free <- b
-			}
-		}()
-	}
+	in.checkers = startWorkers(in.work, func(b *batch) {
+		if err := in.check(b); err != nil {
+			in.fail(err)
+		}
+		b.buffer, b.items, b.large = b.buffer[:0], b.items[:0], nil
+		in.free <- b
+	})
 	return in
 }
 
@@ -142,7 +136,7 @@ func (in *intake) enter(conn *stream.Conn, leave func()) error {
 func (in *intake) finish() error {
 	<-in.ended
 	close(in.work)
-	in.done.Wait()
+	in.checkers.wait()
 	defer in.cancel(nil)
 	if in.failure != nil {
 		return in.failure

@@ -193,15 +193,21 @@ func (q *quarantine) leave() {
 
 // remove removes the quarantine with everything in it.
 func (q *quarantine) remove() {
-	os.Remove(filepath.Join(q.dir, resumableName))
+	removeHeld(q.dir)
+	q.close()
+}
+
+// removeHeld removes the directory of a quarantine that is held.
+func removeHeld(dir string) {
+	// Not to be resumed from if it is only half removed.
+	os.Remove(filepath.Join(dir, resumableName))
 	// A pull that was left behind may still write for a moment. Should
 	// anything remain, the next receiver removes it.
 	for range 10 {
-		if os.RemoveAll(q.dir) == nil {
+		if os.RemoveAll(dir) == nil {
 			break
 		}
 	}
-	q.close()
 }
 
 func (q *quarantine) close() {

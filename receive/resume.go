@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -117,9 +116,7 @@ func removeLeftovers(tmp string) bool {
 
 // remove removes a quarantine that is held.
 func (l *leftover) remove() {
-	// Not to be resumed from if it is only half removed.
-	os.Remove(filepath.Join(l.dir, resumableName))
-	os.RemoveAll(l.dir)
+	removeHeld(l.dir)
 	l.held.Close()
 }
 
@@ -155,8 +152,8 @@ type salvage struct {
 	q    *quarantine
 	from []*leftover
 
-	work chan salvaged
-	done sync.WaitGroup
+	work     chan salvaged // nil if nothing has been left
+	checkers *workers
 
 	mu     sync.Mutex
 	found  map[stream.Entry]struct{}
@@ -175,19 +172,13 @@ func newSalvage(ctx context.Context, q *quarantine) *salvage {
 		return s
 	}
 	s.work = make(chan salvaged, 1000)
-	for range runtime.GOMAXPROCS(0) {
-		s.done.Add(1)
-		go func() {
-			defer s.done.Done()
-			for e := range s.work {
-				if err := s.check(e.Entry); err != nil {
-					s.mu.Lock()
-					s.broken = append(s.broken, e)
-					s.mu.Unlock()
-				}
-			}
-		}()
-	}
+	s.checkers = startWorkers(s.work, func(e salvaged) {
+		if err := s.check(e.Entry); err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.broken = append(s.broken, e)
+		}
+	})
 	return s
 }
 
@@ -240,7 +231,7 @@ func (s *salvage) check(e stream.Entry) error {
 func (s *salvage) finish(sink report.Sink) []salvaged {
 	if s.work != nil {
 		close(s.work)
-		s.done.Wait()
+		s.checkers.wait()
 	}
 	for _, l := range s.from {
 		l.close()

@@ -3,8 +3,6 @@ package receive
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,39 +20,12 @@ func FuzzStream(f *testing.F) {
 	if _, err := exec.LookPath("ostree"); err != nil {
 		f.Skip(err)
 	}
-	dir := f.TempDir()
-	repo := filepath.Join(dir, "repo")
-	if err := otrepo.Init(repo, "archive"); err != nil {
-		f.Fatal(err)
-	}
-	config := filepath.Join(f.TempDir(), "config.toml")
-	if err := os.WriteFile(config, []byte("timeout = 1\n"), 0o600); err != nil {
-		f.Fatal(err)
-	}
+	limits, files := fuzzed(f)
 	for _, seed := range sessions(f) {
 		f.Add(seed)
 	}
-	files := func(t testing.TB) string {
-		var all strings.Builder
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if entry.IsDir() && strings.HasPrefix(entry.Name(), quarantinePrefix) {
-				return fs.SkipDir
-			}
-			if err == nil && !entry.IsDir() && !strings.HasSuffix(path, "lock") {
-				fmt.Fprintln(&all, path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return all.String()
-	}
 	before := files(f)
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		f.Fatal(err)
-	}
+	null := devNull(f)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		path := filepath.Join(t.TempDir(), "input")
 		if err := os.WriteFile(path, input, 0o600); err != nil {
@@ -66,7 +37,8 @@ func FuzzStream(f *testing.F) {
 		}
 		defer stdin.Close()
 		for _, url := range []string{stream.URL, stream.JoinURL} {
-			err = run(context.Background(), Limits{Config: config, Root: dir}, commandLine{Repo: "repo", URL: url}, "fuzz", stdin, null, null)
+			err = run(context.Background(), limits, commandLine{Repo: "repo", URL: url}, "fuzz", stdin, null, null)
+			removeLeftovers(filepath.Join(limits.Root, "repo", "tmp"))
 			if after := files(t); after != before {
 				t.Fatalf("%v, and the files were\n%s and are\n%s", err, before, after)
 			}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ostree-push/internal/otrepo"
 	"ostree-push/ostree"
 )
 
@@ -149,16 +150,30 @@ func FuzzZero(f *testing.F) {
 	f.Add(bytes.Join([][]byte{update, put("../../x", 5, "hello"), done}, nil))
 	f.Add(binary.LittleEndian.AppendUint32([]byte("l"), 0xffffffff))
 
+	limits, files := fuzzed(f)
+	before := files(f)
+	null := devNull(f)
+	f.Fuzz(func(t *testing.T, input []byte) {
+		wire := wireOf(t, input, time.Minute)
+		err := runZero(context.Background(), limits, zeroLine{Repo: "repo"}, "fuzz", wire.in, null, null)
+		if after := files(t); after != before {
+			t.Errorf("%v, and the files were\n%s and are\n%s", err, before, after)
+		}
+	})
+}
+
+// fuzzed makes a repository, and returns the limits with which it is "repo", and a function
+// that lists the files in it.
+func fuzzed(f *testing.F) (limits Limits, files func(testing.TB) string) {
 	dir := f.TempDir()
-	repo := filepath.Join(dir, "repo")
-	if out, err := exec.Command("ostree", "init", "--repo="+repo, "--mode=archive").CombinedOutput(); err != nil {
-		f.Fatalf("%v: %s", err, out)
+	if err := otrepo.Init(filepath.Join(dir, "repo"), "archive"); err != nil {
+		f.Fatal(err)
 	}
 	config := filepath.Join(f.TempDir(), "config.toml")
 	if err := os.WriteFile(config, []byte("timeout = 1\n"), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	files := func(t testing.TB) string {
+	return Limits{Config: config, Root: dir}, func(t testing.TB) string {
 		var all strings.Builder
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			// libostree makes directories for objects, and locks, as it likes.
@@ -172,16 +187,13 @@ func FuzzZero(f *testing.F) {
 		}
 		return all.String()
 	}
-	before := files(f)
+}
+
+func devNull(f *testing.F) *os.File {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, input []byte) {
-		wire := wireOf(t, input, time.Minute)
-		err := runZero(context.Background(), Limits{Config: config, Root: dir}, zeroLine{Repo: "repo"}, "fuzz", wire.in, null, null)
-		if after := files(t); after != before {
-			t.Errorf("%v, and the files were\n%s and are\n%s", err, before, after)
-		}
-	})
+	f.Cleanup(func() { null.Close() })
+	return null
 }

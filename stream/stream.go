@@ -276,8 +276,8 @@ func ParseList(payload []byte) ([]Entry, error) {
 
 // EntryAt returns the entry i of a payload that AppendEntry has made.
 func EntryAt(payload []byte, i int) Entry {
-	p := payload[i*entrySize:]
-	return Entry{Type: ostree.ObjectType(p[0]), Sum: ostree.Checksum(p[1:entrySize])}
+	e, _ := parseEntry(payload[i*entrySize:])
+	return e
 }
 
 // WriteSums writes checksums in frames of a kind, and their end.
