@@ -17,28 +17,49 @@
 PREFIX = /usr/local
 DESTDIR =
 bindir = $(DESTDIR)$(PREFIX)/bin
-docdir = $(DESTDIR)$(PREFIX)/share/doc/ostree-push
+datadir = $(DESTDIR)$(PREFIX)/share
+docdir = $(datadir)/doc/ostree-push
+mandir = $(datadir)/man
+bashdir = $(datadir)/bash-completion/completions
+fishdir = $(datadir)/fish/vendor_completions.d
+# Debian's zsh looks in vendor-completions.
+zshdir = $(datadir)/zsh/$(ZSH_FUNCTIONS)
+ZSH_FUNCTIONS = site-functions
 
 GO = go
 INSTALL = install
 GOLDFLAGS =
 VERSION := $(shell packaging/version.sh)
+COMMIT := $(shell packaging/version.sh --commit)
 LINKS = ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell
+PAGES = $(notdir $(basename $(wildcard docs/man/*.md)))
 
 # The program depends on the source, the compilers and the flags alone, not on
 # where it is built, nor on what git says of that directory.
 build: packages-build
-	$(GO) build -trimpath -buildvcs=false -ldflags '-X ostree-push/cli.version=$(VERSION) $(GOLDFLAGS)' -o build/ostree-push .
+	$(GO) build -trimpath -buildvcs=false \
+		-ldflags '-X ostree-push/cli.version=$(VERSION) -X ostree-push/cli.commit=$(COMMIT) $(GOLDFLAGS)' \
+		-o build/ostree-push .
 	for link in $(LINKS); do ln -sf ostree-push build/$$link; done
+	mkdir -p build/man
+	for page in $(PAGES); do $(GO) tool go-md2man -in docs/man/$$page.md -out build/man/$$page || exit 1; done
 
 # What was built is installed, so that `sudo make install` needs no compiler.
 install:
 	@test -x build/ostree-push || { echo "run make first" >&2; exit 1; }
-	$(INSTALL) -d $(bindir) $(docdir)/examples
+	$(INSTALL) -d $(bindir) $(docdir)/examples $(mandir)/man1 $(mandir)/man5 $(mandir)/man8 \
+		$(bashdir) $(fishdir) $(zshdir)
 	$(INSTALL) -m 755 build/ostree-push $(bindir)/ostree-push
 	for link in $(LINKS); do ln -sf ostree-push $(bindir)/$$link; done
 	$(INSTALL) -m 644 README.md docs/*.md $(docdir)
 	$(INSTALL) -m 644 docs/examples/* $(docdir)/examples
+	for page in $(PAGES); do $(INSTALL) -m 644 build/man/$$page $(mandir)/man$${page##*.}/$$page || exit 1; done
+	for link in 0 1; do ln -sf ostree-receive.1 $(mandir)/man1/ostree-receive-$$link.1; done
+	$(INSTALL) -m 644 packaging/completions/ostree-push.bash $(bashdir)/ostree-push
+	for link in ostree-receive ostree-receive-1; do ln -sf ostree-push $(bashdir)/$$link; done
+	$(INSTALL) -m 644 packaging/completions/*.fish $(fishdir)
+	ln -sf ostree-receive.fish $(fishdir)/ostree-receive-1.fish
+	$(INSTALL) -m 644 packaging/completions/_ostree-push $(zshdir)/_ostree-push
 
 demo: packages-test build
 	$(GO) run ./internal/demo -bin build

@@ -14,6 +14,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
+
+	"ostree-push/ostree"
 )
 
 // Exit statuses. A program that a signal ended exits with 128 and the signal's
@@ -30,10 +32,20 @@ type UsageError struct{ Err error }
 func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
 
+// Program is what --help says of a program, besides its options.
+type Program struct {
+	Name        string
+	Description string
+	Examples    string // lines, as they are shown
+}
+
+// helpWidth is the most columns that --help takes.
+const helpWidth = 80
+
 // Parse reads args into grammar, a kong struct. When it returns false, the
 // program ends with the status returned: after --help and --version, and after a
 // usage error, which has been reported on stderr.
-func Parse(name, description string, grammar any, args []string, stdout, stderr io.Writer) (status int, ok bool) {
+func (p Program) Parse(grammar any, args []string, stdout, stderr io.Writer) (status int, ok bool) {
 	type exit int
 	defer func() {
 		switch e := recover().(type) {
@@ -45,24 +57,37 @@ func Parse(name, description string, grammar any, args []string, stdout, stderr 
 		}
 	}()
 	parser, err := kong.New(grammar,
-		kong.Name(name),
-		kong.Description(description),
-		kong.Vars{"version": name + " " + Version()},
+		kong.Name(p.Name),
+		kong.Description(p.Description),
+		kong.Vars{"version": p.version()},
 		kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: helpWidth}),
+		kong.Help(p.help),
 		kong.Exit(func(status int) { panic(exit(status)) }),
 	)
 	if err != nil {
 		panic(err) // the grammar is wrong
 	}
+	parser.Model.HelpFlag.Help = "Show this and exit."
 	if _, err := parser.Parse(args); err != nil {
 		var parseErr *kong.ParseError
 		if errors.As(err, &parseErr) {
 			fmt.Fprintf(stderr, "%s\n", usageLine(parseErr.Context))
 		}
-		fmt.Fprintf(stderr, "%s: error: %v\n", name, err)
+		fmt.Fprintf(stderr, "%s: error: %v\n", p.Name, err)
+		PrintHints(stderr, p.Name, Hint(err, p.Name+" --help lists the options, with examples"))
 		return ExitUsage, false
 	}
 	return ExitDone, true
+}
+
+// help prints what kong knows of the grammar, and the examples.
+func (p Program) help(options kong.HelpOptions, c *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, c); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c.Stdout, "\nExamples:\n%s\n", strings.Trim(p.Examples, "\n"))
+	return err
 }
 
 // usageLine returns the first line of kong's help: "Usage: …".
@@ -76,11 +101,17 @@ func usageLine(c *kong.Context) string {
 	return line
 }
 
-// version is set by the linker.
-var version = "devel"
+// What the linker sets: the version, and the commit of the source tree.
+var (
+	version = "devel"
+	commit  = "unknown"
+)
 
-// Version returns the version of the program.
-func Version() string { return version }
+// version is what --version prints. Its first line is that of the Python program,
+// which scripts may read.
+func (p Program) version() string {
+	return fmt.Sprintf("%s %s\ncommit %s\nlibostree %s", p.Name, version, commit, ostree.Version())
+}
 
 // SignalError is the cause of a context that a signal ended.
 type SignalError struct{ Signal os.Signal }

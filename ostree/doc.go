@@ -14,8 +14,12 @@ package ostree
 // #include "glue.h"
 import "C"
 
-// Version returns the version of the libostree that the program was built
-// with, such as "2022.7".
+import "fmt"
+
+// Version returns the version of the libostree that the program runs with, which
+// may be newer than the one it was built with, such as "2022.7".
 func Version() string {
-	return C.GoString(C.op_version())
+	var year, release C.guint
+	C.op_version(&year, &release)
+	return fmt.Sprintf("%d.%d", year, release)
 }

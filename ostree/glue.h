@@ -14,7 +14,8 @@
 #error "libostree 2021.3 or later is needed"
 #endif
 
-const char *op_version (void);
+/* The version of the libostree that runs, such as 2022 and 7. */
+void op_version (guint *year, guint *release);
 OstreeRepo *op_repo_open (const char *path, GError **error);
 OstreeRepo *op_repo_create (const char *path, OstreeRepoMode mode, GError **error);
 gboolean op_repo_set_config (OstreeRepo *repo, const char *const *groups_keys_values, GError **error);

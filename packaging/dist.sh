@@ -22,6 +22,7 @@ trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
 mkdir -p build "$tmp/$name"
 git archive HEAD | tar -x -C "$tmp/$name"
 echo "$version" >"$tmp/$name/VERSION"
+git rev-parse HEAD >"$tmp/$name/COMMIT"
 (cd "$tmp/$name" && ${GO:-go} mod vendor)
 tar -c -C "$tmp" --format=gnu --sort=name --mtime="@$SOURCE_DATE_EPOCH" \
 	--owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX "$name" |

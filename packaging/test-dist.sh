@@ -69,8 +69,19 @@ bin=$tmp/root/usr/bin
 for link in ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell; do
 	[ "$(readlink "$bin/$link")" = ostree-push ] || fail "$link is no link to ostree-push"
 done
-[ "$("$bin/ostree-push" --version)" = "ostree-push $version" ] || fail "wrong version: $("$bin/ostree-push" --version)"
-[ "$("$bin/ostree-receive" --version)" = "ostree-receive $version" ] || fail "wrong version of ostree-receive"
+for program in ostree-push ostree-receive; do
+	"$bin/$program" --version >"$tmp/version"
+	printf '%s\n' "$program $version" "commit $(git rev-parse HEAD)" "libostree $(pkg-config --modversion ostree-1)" |
+		diff - "$tmp/version" || fail "wrong version of $program"
+done
+for page in man1/ostree-push.1 man1/ostree-receive.1 man1/ostree-receive-0.1 man1/ostree-receive-1.1 \
+	man8/ostree-receive-shell.8 man5/ostree-receive.toml.5; do
+	grep -q '^\.TH OSTREE-' "$tmp/root/usr/share/man/$page" || fail "no manual page $page"
+done
+for file in bash-completion/completions/ostree-push bash-completion/completions/ostree-receive \
+	fish/vendor_completions.d/ostree-push.fish zsh/site-functions/_ostree-push; do
+	[ -s "$tmp/root/usr/share/$file" ] || fail "no completion $file"
+done
 OSTREE_RECEIVE_CONF="$tmp/root/usr/share/doc/ostree-push/examples/ostree-receive.toml" \
 	"$bin/ostree-receive" --print-config >/dev/null || fail "the installed example is no configuration"
 private=$(find "$tmp/root/usr" ! -type l ! -perm -a=r)

@@ -173,7 +173,7 @@ files clean
 packages >"$tmp/packages.clean"
 [ "$(shells)" = 0 ]
 install "$system" "/tmp/$deb"
-[ "$(offline "$system" ostree-push --version)" = "ostree-push $version" ] || fail "it does not run"
+[ "$(offline "$system" ostree-push --version | head -n 1)" = "ostree-push $version" ] || fail "it does not run"
 within "$system" ostree-receive --version
 [ "$(shells)" = 1 ] || fail "the shell is not in /etc/shells"
 within "$system" dpkg --verify ostree-push
@@ -190,7 +190,7 @@ within "$system" ostree-push --version
 [ -d "$system/usr/lib/python3/dist-packages/otpush" ] || fail "Debian's ostree-push is not the Python program"
 install "$system" "/tmp/$deb"
 [ ! -e "$system/usr/lib/python3/dist-packages/otpush" ] || fail "the Python program is still there"
-[ "$(offline "$system" ostree-push --version)" = "ostree-push $version" ] || fail "it is not what runs now"
+[ "$(offline "$system" ostree-push --version | head -n 1)" = "ostree-push $version" ] || fail "it is not what runs now"
 within "$system" apt-get -qq --simulate dist-upgrade | { ! grep ostree-push; } || fail "apt would replace it"
 install "$system" --reinstall "/tmp/$deb"
 [ "$(shells)" = 1 ] || fail "the shell is in /etc/shells $(shells) times"

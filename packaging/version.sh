@@ -6,9 +6,19 @@
 #	2.0.0~git20260102030405.0123456789ab    before it, made at that time
 #	2.0.0~devel                             neither git nor a source archive
 #
+# With --commit, the commit that it is of, or "unknown".
+#
 # The Python program of the same name has 1.2.0 and lower.
 set -eu
 cd "$(dirname "$0")/.."
+if [ "${1-}" = --commit ]; then
+	if [ -f COMMIT ]; then # a source archive
+		cat COMMIT
+	elif [ ! -e .git ] || ! git rev-parse -q --verify HEAD 2>/dev/null; then
+		echo unknown
+	fi
+	exit
+fi
 next=2.0.0 # the release that is worked on, until it has a tag
 
 if [ -f VERSION ]; then # a source archive

@@ -25,11 +25,11 @@ type commandLine struct {
 	Port     uint16   `short:"p" help:"Port of the ssh server; wins over a port in DEST." placeholder:"PORT"`
 	Repo     string   `help:"Local repository; default: the current directory if it is one, else $$OSTREE_REPO, else /ostree/repo." placeholder:"PATH"`
 	Command  []string `sep:"none" help:"Command to run on the remote host; of several, the first that exists there. Default: ostree-receive-1, then ostree-receive." placeholder:"COMMAND"`
-	Identity []string `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"OPTION"`
+	Identity []string `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"FILE"`
 	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
 	// Transport is how objects travel.
 	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, or pulled through a tunnel. The default, auto, is the stream if the server knows it." placeholder:"auto|stream|tunnel"`
-	Channels  int    `default:"4" help:"Sessions that the stream of a large push is spread over, at most." placeholder:"N"`
+	Channels  int    `default:"4" help:"Sessions that the stream of a large push is spread over, at most; default: 4." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the result as JSON on standard output."`
 
 	cli.Common
@@ -75,10 +75,28 @@ func (cl *commandLine) sshOptions() []string {
 	return opts
 }
 
+const examples = `
+  Push one ref, through ssh as "ssh builder@example.org" connects:
+    ostree-push builder@example.org:/srv/repo app/org.example.App/x86_64/stable
+
+  Push all refs of another repository, to a port, with a key:
+    ostree-push --repo=repo -i key ssh://builder@example.org:2222/srv/repo
+
+  See what a push would do:
+    ostree-push -n builder@example.org:/srv/repo
+
+  Use a receiver that is not on the server's PATH:
+    ostree-push --command=/opt/bin/ostree-receive builder@example.org:repo
+
+  Push from a script, which reads what came of each ref:
+    ostree-push -q --json builder@example.org:/srv/repo stable >result.json
+`
+
 // Main is the program: args are its arguments without the name.
 func Main(name string, args []string, _, stdout, stderr *os.File) int {
 	var cl commandLine
-	if status, ok := cli.Parse(name, "Push commits of an OSTree repository to another one over SSH.", &cl, args, stdout, stderr); !ok {
+	program := cli.Program{Name: name, Description: "Push commits of an OSTree repository to another one over SSH.", Examples: examples}
+	if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 		return status
 	}
 	text := report.NewText(stderr, name, cl.Level())
@@ -103,6 +121,7 @@ func Main(name string, args []string, _, stdout, stderr *os.File) int {
 	}
 	if err != nil {
 		text.Println(fmt.Sprintf("%s: %v", name, err))
+		cli.PrintHints(stderr, name, err)
 	}
 	return cli.ExitStatus(err)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -60,7 +61,8 @@ func (r *receiverRun) run(ctx context.Context) error {
 			return fmt.Errorf("%s failed on the server with exit status %d", words[0], status)
 		}
 	}
-	return fmt.Errorf("Could not find commands %s on server", strings.Join(r.commands, " "))
+	return cli.Hint(fmt.Errorf("Could not find commands %s on server", strings.Join(r.commands, " ")),
+		"install ostree-push there, or name its receiver with --command=/path/to/ostree-receive")
 }
 
 // tryWays runs one command, with the stream and, where it does not know that,
@@ -78,7 +80,8 @@ func (r *receiverRun) tryWays(ctx context.Context, words []string) (status int, 
 			return status, err
 		}
 		if r.only {
-			return 0, fmt.Errorf("%s on the server does not know the stream, or failed with exit status %d", words[0], status)
+			return 0, cli.Hint(fmt.Errorf("%s on the server does not know the stream, or failed with exit status %d", words[0], status),
+				"--transport=auto uses a tunnel where the stream is not known")
 		}
 		r.text.Log(report.Debug, words[0]+" on the server does not know the stream: using a tunnel")
 	}

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kballard/go-shellquote"
+
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -120,13 +123,14 @@ func openLocal(path string) (*ostree.Repo, error) {
 	if path == "" {
 		repo, err := ostree.OpenDefault()
 		if err != nil {
-			return nil, fmt.Errorf("open local repository: %w (name it with --repo)", err)
+			return nil, cli.Hint(fmt.Errorf("open local repository: %w", err), "name the repository to push from with --repo, or in OSTREE_REPO")
 		}
 		return repo, nil
 	}
 	repo, err := ostree.Open(path)
 	if errors.Is(err, ostree.ErrNotFound) {
-		return nil, fmt.Errorf("open local repository: %s is not an OSTree repository", path)
+		return nil, cli.Hint(fmt.Errorf("open local repository: %s is not an OSTree repository", path),
+			"--repo is to name the repository to push from; the one on the server is part of DEST")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open local repository %s: %w", path, err)
@@ -156,7 +160,8 @@ func localRefs(ctx context.Context, repo *ostree.Repo, named []string) (ostree.R
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return nil, fmt.Errorf("Refs %s not found in %s", strings.Join(slices.Compact(missing), " "), repo.Path())
+		return nil, cli.Hint(fmt.Errorf("Refs %s not found in %s", strings.Join(slices.Compact(missing), " "), repo.Path()),
+			"ostree refs --repo=%s lists those that are there", shellquote.Join(repo.Path()))
 	}
 	for _, ref := range pushed.Sorted() {
 		commit, err := repo.LoadCommit(pushed[ref])
@@ -165,8 +170,8 @@ func localRefs(ctx context.Context, repo *ostree.Repo, named []string) (ostree.R
 		}
 		commit.Close()
 		if commit.Partial {
-			return nil, fmt.Errorf("ref %s: commit %s is partial: some of its objects are not in %s (pull it completely first)",
-				ref, pushed[ref], repo.Path())
+			return nil, cli.Hint(fmt.Errorf("ref %s: commit %s is partial: some of its objects are not in %s", ref, pushed[ref], repo.Path()),
+				"pull it completely first")
 		}
 	}
 	return refs, nil

@@ -13,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/report"
 )
 
@@ -61,14 +63,15 @@ func connect(ctx context.Context, d dest, options []string, text *report.Text) (
 	}
 	defer ready.stop()
 
-	args := []string{"-N", "-M", "-S", c.socket,
+	var words []string
+	if d.port != 0 {
+		words = append(words, "-p", strconv.Itoa(d.port))
+	}
+	words = append(words, options...)
+	args := append([]string{"-N", "-M", "-S", c.socket,
 		// A user's configuration may have it stay on in the background.
 		"-o", "ControlPersist=no",
-	}
-	if d.port != 0 {
-		args = append(args, "-p", strconv.Itoa(d.port))
-	}
-	args = append(args, options...)
+	}, words...)
 	c.master = command(append(args, "--", d.sshHost()))
 	c.master.Stdout = os.Stderr
 	c.master.Stderr = os.Stderr
@@ -89,7 +92,8 @@ func connect(ctx context.Context, d dest, options []string, text *report.Text) (
 		}
 		return c, nil
 	case <-c.exited:
-		return nil, fmt.Errorf("connect to %s: ssh ended with %v", d.sshHost(), c.master.ProcessState)
+		return nil, cli.Hint(fmt.Errorf("connect to %s: ssh ended with %v", d.sshHost(), c.master.ProcessState),
+			"what has to connect first is: ssh %s", shellquote.Join(append(words, d.sshHost())...))
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -123,8 +127,8 @@ func (c *connection) forward(ctx context.Context, local int) (remote int, err er
 		if ctx.Err() != nil {
 			return 0, err
 		}
-		return 0, fmt.Errorf("forward a port of %s: %s (does the server allow it? see AllowTcpForwarding in sshd_config(5), and restrict in authorized_keys)",
-			c.dest.host, strings.ReplaceAll(strings.TrimSpace(stderr.String()), "\n", "; "))
+		return 0, cli.Hint(fmt.Errorf("forward a port of %s: %s", c.dest.host, strings.ReplaceAll(strings.TrimSpace(stderr.String()), "\n", "; ")),
+			"the receiver there needs a forwarded port: allow it (AllowTcpForwarding in sshd_config(5), restrict in authorized_keys), or install a newer ostree-push there")
 	}
 	remote, err = strconv.Atoi(strings.TrimSpace(stdout.String()))
 	if err != nil || remote <= 0 || remote > 65535 {
@@ -209,7 +213,7 @@ func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, 
 			return context.Cause(ctx)
 		case <-time.After(signalTime):
 		}
-		return fmt.Errorf("the connection to %s is lost", c.dest.host)
+		return cli.Hint(fmt.Errorf("the connection to %s is lost", c.dest.host), "push again: what has arrived in a stream is not sent again")
 	}
 	return &exitError{exit.ExitCode()}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
@@ -36,7 +37,7 @@ func lockRepo(ctx context.Context, target *ostree.Repo, sink report.Sink) (*repo
 		return nil, fmt.Errorf("open the repository's lock: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout,
-		fmt.Errorf("another push into this repository has held %s for %v", path, lockTimeout))
+		cli.Hint(fmt.Errorf("another push into this repository has held %s for %v", path, lockTimeout), "push again when that one has ended"))
 	defer cancel()
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()

@@ -56,6 +56,23 @@ type Limits struct {
 	Config  string // the only file to read the configuration from; "": as usual
 }
 
+const examples = `
+  Receive from ostree-push, which runs it on the server:
+    ostree-push builder@example.org:/srv/repo app/org.example.App/x86_64/stable
+
+  Let a key do that and nothing else (authorized_keys):
+    restrict,command="ostree-receive-shell --root /srv" ssh-ed25519 AAAA...
+
+  Pull two refs from another server, if allowed_urls has its URL:
+    ostree-receive /srv/repo https://builds.example.org/repo stable testing
+
+  See what that would do:
+    ostree-receive -n /srv/repo https://builds.example.org/repo stable
+
+  Print the configuration that is in effect, and where it is from:
+    ostree-receive --print-config /srv/repo
+`
+
 // Main is the program: args are its arguments without the name.
 func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 	return MainWithin(Limits{}, name, args, stdin, stdout, stderr)
@@ -63,10 +80,12 @@ func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 
 // MainWithin is the program within limits.
 func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr *os.File) int {
-	const description = "Receive commits into an OSTree repository."
+	program := cli.Program{Name: name, Description: "Receive commits into an OSTree repository.", Examples: examples}
 	if speaksZero(name, args) {
 		var cl zeroLine
-		if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
+		program.Description = "Receive commits into an OSTree repository from a client older than 0.1.1."
+		program.Examples = zeroExamples
+		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 			return status
 		}
 		return serve(name, stdout, stderr, func(ctx context.Context) error {
@@ -75,13 +94,13 @@ func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr
 	}
 	if asksForConfig(args) {
 		var cl printConfigLine
-		if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
+		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 			return status
 		}
 		return exit(name, printConfig(limits, cl.Repo, name, stdout, stderr), stderr)
 	}
 	var cl commandLine
-	if status, ok := cli.Parse(name, description, &cl, args, stdout, stderr); !ok {
+	if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 		return status
 	}
 
@@ -108,6 +127,7 @@ func serve(name string, stdout, stderr *os.File, receive func(context.Context) e
 func exit(name string, err error, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		cli.PrintHints(stderr, name, err)
 	}
 	return cli.ExitStatus(err)
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
 	"ostree-push/receive/sign"
@@ -33,7 +34,8 @@ func (l Limits) load() (*config.Policy, error) {
 		}
 		sources.Only = l.Config
 	}
-	return config.Load(sources)
+	policy, err := config.Load(sources)
+	return policy, cli.Hint(err, "ostree-receive.toml(5) explains the options")
 }
 
 // find finds the repository that a pusher calls name, and the policy for it.
@@ -64,10 +66,17 @@ type location struct {
 	dir  *os.File // the directory itself, if it has to be below a root
 }
 
+// errNotFound is the answer to a name that leads to no repository, or to one that is
+// none of the pusher's business: nothing in it says which.
+func errNotFound(name string) error {
+	return cli.Hint(fmt.Errorf("repo %s not found", printable(name)),
+		"REPO is a path on the server: from the account's home, or from root if its configuration has one")
+}
+
 // locate finds the repository that a pusher calls name. With root, that is one
 // below it, and whatever else name may be, it is said not to be there.
 func locate(root, name string) (*location, error) {
-	notFound := fmt.Errorf("repo %s not found", printable(name))
+	notFound := errNotFound(name)
 	if root == "" {
 		abs, err := filepath.Abs(name)
 		if err != nil {
@@ -185,7 +194,7 @@ func (r *receiver) checkRefs(refs []ostree.Ref) error {
 		refused = append(refused[:most], fmt.Sprintf("and so are %d more", n))
 	}
 	if len(refused) > 0 {
-		return errors.New(strings.Join(refused, "; "))
+		return cli.Hint(errors.New(strings.Join(refused, "; ")), "what is allowed is up to the server's administrator: refs in its configuration, and --refs of this key")
 	}
 	return nil
 }
@@ -220,7 +229,8 @@ func (r *receiver) loadKeys() error {
 func (r *receiver) verify(ctx context.Context, q *quarantine, offered *offers) error {
 	for _, o := range offered.offers {
 		if err := r.verifier.VerifyCommit(ctx, q.repo, o.commit.Checksum); err != nil {
-			return fmt.Errorf("ref %s: commit %s: %w", o.ref, o.commit.Checksum, err)
+			return cli.Hint(fmt.Errorf("ref %s: commit %s: %w", o.ref, o.commit.Checksum, err),
+				"sign the commit with a key that the server trusts, and push again (ostree-gpg-sign(1), ostree-sign(1))")
 		}
 	}
 	return nil

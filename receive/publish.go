@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
@@ -19,12 +20,14 @@ func (r *receiver) publish(ctx context.Context, moved []ostree.Ref) error {
 		return nil
 	case r.config.UpdateHook != nil:
 		if err := r.runHook(ctx, moved); err != nil {
-			return fmt.Errorf("the refs are updated, but the update_hook failed: %w", err)
+			return cli.Hint(fmt.Errorf("the refs are updated, but the update_hook failed: %w", err),
+				"nothing needs to be pushed again: mend the hook and run it on the server")
 		}
 		return nil
 	}
 	if err := r.updateMetadata(ctx); err != nil {
-		return fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err)
+		return cli.Hint(fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err),
+			"nothing needs to be pushed again: once it can work, update the metadata on the server (ostree summary --update, or flatpak build-update-repo)")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 )
 
@@ -71,6 +72,9 @@ func (q *quarantine) checkSpaceFor(bytes uint64) error {
 	var lacking *noSpaceError
 	if errors.As(err, &lacking) && removeLeftovers(filepath.Dir(q.dir)) {
 		err = q.hasSpaceFor(bytes)
+	}
+	if errors.As(err, &lacking) {
+		return cli.Hint(err, "make room on the server and push again: what has arrived in a stream is not sent again")
 	}
 	return err
 }

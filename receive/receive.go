@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
 	"ostree-push/receive/sign"
@@ -42,7 +43,7 @@ func receive(ctx context.Context, opts options, sink report.Sink) (report.Totals
 	defer r.close()
 	source, err := r.config.CheckURL(r.url)
 	if err != nil {
-		return r.totals, err
+		return r.totals, cli.Hint(err, "allowed_urls in the server's configuration has those that may be pulled from")
 	}
 	r.filler = &pullFiller{r: r, source: source}
 	err = r.run(ctx)
@@ -153,14 +154,15 @@ func openTarget(at *location) (*ostree.Repo, error) {
 	name := printable(at.name)
 	target, err := ostree.Open(at.access())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("repo %s not found", name)
+		return nil, errNotFound(at.name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", name, err)
 	}
 	if err := target.CheckWritable(); err != nil {
 		target.Close()
-		return nil, fmt.Errorf("repo %s cannot be written: %w", name, err)
+		return nil, cli.Hint(fmt.Errorf("repo %s cannot be written: %w", name, err),
+			"all of the repository has to belong to the account that receives")
 	}
 	return target, nil
 }

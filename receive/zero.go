@@ -24,11 +24,16 @@ import (
 
 // zeroLine is the grammar of protocol 0's command line.
 type zeroLine struct {
-	Repo  string `required:"" help:"Repository to receive into."`
+	Repo  string `required:"" help:"Repository to receive into." placeholder:"PATH"`
 	Debug bool   `help:"As --verbose."`
 
 	cli.Common
 }
+
+const zeroExamples = `
+  Receive from such a client, which runs it on the server:
+    ostree-receive-0 --repo=/srv/repo
+`
 
 // speaksZero reports whether a program called name with args speaks protocol 0.
 func speaksZero(name string, args []string) bool {
