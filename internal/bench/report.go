@@ -44,7 +44,7 @@ func printSummary(w io.Writer, res *results) {
 	t.print(w)
 	fmt.Fprintf(w, "\n0 ms is loopback itself. %s\n", footnotes)
 	fmt.Fprintf(w, "\nOf all targets: %s.\n\n", tally(res.verdicts()))
-	fmt.Fprintf(w, "![Time against round-trip time](%s)\n", picture)
+	fmt.Fprintf(w, "![Time against round-trip time](%s)\n", plotFile)
 }
 
 // overRate says which rate the links of the cells have, if they have one.

@@ -189,7 +189,7 @@ func TestWrite(t *testing.T) {
 			}
 		}
 	}
-	if info, err := os.Stat(picture); err != nil || info.Size() == 0 {
+	if info, err := os.Stat(plotFile); err != nil || info.Size() == 0 {
 		t.Errorf("no picture: %v", err)
 	}
 	if err := os.WriteFile(readme, []byte("no marks\n"), 0o644); err != nil {
@@ -247,8 +247,11 @@ func TestPlot(t *testing.T) {
 
 func svgOf(t *testing.T, res *results) string {
 	t.Helper()
+	if _, err := os.Stat("../../vendor"); err == nil {
+		t.Skip("a source archive does not have what draws")
+	}
 	var svg bytes.Buffer
-	if err := drawPlot(&svg, res); err != nil {
+	if err := drawPlot(&svg, res, "draw"); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(svg.String(), "NaN") {

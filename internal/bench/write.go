@@ -14,7 +14,7 @@ import (
 const (
 	readme   = "README.md"
 	document = "docs/benchmark.md"
-	picture  = "docs/benchmark.svg"
+	plotFile = "docs/benchmark.svg"
 )
 
 // Results stand between these lines, and nothing else does.
@@ -26,10 +26,10 @@ const (
 // writeDocs puts the results into the project's files.
 func writeDocs(res *results) error {
 	var svg bytes.Buffer
-	if err := drawPlot(&svg, res); err != nil {
+	if err := drawPlot(&svg, res, drawer); err != nil {
 		return err
 	}
-	if err := os.WriteFile(picture, svg.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(plotFile, svg.Bytes(), 0o644); err != nil {
 		return err
 	}
 	return errors.Join(
