@@ -59,6 +59,9 @@ for dir in clone another/clone; do
 	build "$tmp/$dir" "$tmp/cache-$(echo "$dir" | tr / -)" env GOPROXY=off
 done
 same "$tmp/clone/build/ostree-push" "$tmp/another/clone/build/ostree-push"
+for page in "$tmp"/clone/build/man/*; do
+	same "$page" "$second/build/man/${page##*/}"
+done
 if grep -q "$tmp" "$tmp/clone/build/ostree-push" "$first/build/ostree-push"; then
 	fail "the program has the directory in it that it was built in"
 fi

@@ -232,7 +232,7 @@ func run(ctx context.Context, opts *options) error {
 	}
 	printReport(os.Stdout, res)
 	if opts.write {
-		return writeDocs(res)
+		return writeDocs(res, drawer)
 	}
 	return nil
 }

@@ -158,6 +158,11 @@ func TestLinks(t *testing.T) {
 }
 
 func TestWrite(t *testing.T) {
+	drawer, err := filepath.Abs("draw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	skipWithoutDrawer(t)
 	t.Chdir(t.TempDir())
 	if err := os.Mkdir("docs", 0o755); err != nil {
 		t.Fatal(err)
@@ -172,7 +177,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := writeDocs(sample()); err != nil {
+		if err := writeDocs(sample(), drawer); err != nil {
 			t.Fatal(err)
 		}
 		for file, line := range map[string]string{
@@ -245,11 +250,18 @@ func TestPlot(t *testing.T) {
 	svgOf(t, newResults()) // has to be something that can be drawn
 }
 
-func svgOf(t *testing.T, res *results) string {
+// skipWithoutDrawer skips a test in a source archive, where the modules that draw are not
+// bundled.
+func skipWithoutDrawer(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat("../../vendor"); err == nil {
-		t.Skip("a source archive does not have what draws")
+		t.Skip("this source archive does not have the modules that draw")
 	}
+}
+
+func svgOf(t *testing.T, res *results) string {
+	t.Helper()
+	skipWithoutDrawer(t)
 	var svg bytes.Buffer
 	if err := drawPlot(&svg, res, "draw"); err != nil {
 		t.Fatal(err)

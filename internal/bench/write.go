@@ -23,8 +23,9 @@ const (
 	closing = "<!-- /bench -->\n"
 )
 
-// writeDocs puts the results into the project's files.
-func writeDocs(res *results) error {
+// writeDocs puts the results into the project's files; what draws is in the directory
+// drawer.
+func writeDocs(res *results, drawer string) error {
 	var svg bytes.Buffer
 	if err := drawPlot(&svg, res, drawer); err != nil {
 		return err
