@@ -177,6 +177,11 @@ install "$system" "/tmp/$deb"
 within "$system" ostree-receive --version
 [ "$(shells)" = 1 ] || fail "the shell is not in /etc/shells"
 within "$system" dpkg --verify ostree-push
+for file in man/man1/ostree-push.1.gz man/man1/ostree-receive-1.1.gz man/man5/ostree-receive.toml.5.gz \
+	man/man8/ostree-receive-shell.8.gz bash-completion/completions/ostree-push zsh/vendor-completions/_ostree-push \
+	fish/vendor_completions.d/ostree-push.fish doc/ostree-push/examples/ostree-receive.toml; do
+	within "$system" test -s "/usr/share/$file" || fail "the package has no $file"
+done
 purge clean
 [ "$(shells)" = 0 ] || fail "the shell is still in /etc/shells"
 unchanged_since clean "something is left of the package"
@@ -199,13 +204,12 @@ cat >"$system/tmp/push" <<'END'
 set -eux
 mkdir /run/sshd
 
-# As docs/server.md has it.
-useradd --system --create-home --home-dir /srv/ostree ostree
-chmod 755 /srv/ostree
+# As the README has it.
+useradd --system --create-home --home-dir /srv/ostree --shell /usr/bin/ostree-receive-shell ostree
 usermod --password '*' ostree
-chsh --shell /usr/bin/ostree-receive-shell ostree
-as_ostree() { setpriv --reuid ostree --regid ostree --clear-groups "$@"; }
+chmod 755 /srv/ostree
 install -d -o ostree -g ostree /srv/ostree/repo
+as_ostree() { setpriv --reuid ostree --regid ostree --clear-groups "$@"; }
 as_ostree ostree init --mode=archive --repo=/srv/ostree/repo
 
 useradd --create-home --shell /bin/sh publisher
