@@ -254,7 +254,7 @@ func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error
 		return errors.Join(err, f.Close())
 	}
 	b := <-in.free
-	b.large, b.items = f, append(b.items, arrived{Entry: e})
+	b.large, b.items = f, append(b.items, arrived{e, int(size)})
 	in.work <- b
 	return nil
 }
@@ -270,6 +270,7 @@ func (in *intake) check(b *batch) error {
 		if err := errors.Join(err, b.large.Close()); err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)
 		}
+		in.q.wrote(int64(e.size))
 		return nil
 	}
 	data := b.buffer
@@ -286,6 +287,7 @@ func (in *intake) check(b *batch) error {
 		}
 		data = data[e.size:]
 	}
+	in.q.wrote(int64(len(b.buffer)))
 	return nil
 }
 

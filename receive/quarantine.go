@@ -3,6 +3,7 @@ package receive
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +24,9 @@ type quarantine struct {
 	dir  string
 	held *os.File
 	stop chan struct{} // ends the touching
+	sync flusher
+
+	removing chan struct{} // closed when it is removed; nil: nobody does that
 }
 
 const quarantinePrefix = "ostree-receive-"
@@ -42,6 +46,7 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
 	q := &quarantine{dir: dir, held: held, stop: make(chan struct{})}
+	q.sync.off = target.CoreOption("fsync") == "false"
 
 	// The target's limits hold here too. What arrives is not synced: the
 	// transaction that imports it syncs the whole file system.
@@ -147,6 +152,9 @@ func (q *quarantine) write(t ostree.ObjectType, sum ostree.Checksum, data []byte
 	return nil
 }
 
+// wrote counts what has been written.
+func (q *quarantine) wrote(bytes int64) { q.sync.wrote(bytes, int(q.held.Fd())) }
+
 func (q *quarantine) objectPath(t ostree.ObjectType, sum ostree.Checksum) string {
 	return q.dir + "/" + ostree.ArchivePath(t, sum)
 }
@@ -188,6 +196,10 @@ func (q *quarantine) touch() {
 // leave lets go of the quarantine, so that the next receive may resume from it, if
 // there is anything in it.
 func (q *quarantine) leave() {
+	if q.removing != nil {
+		<-q.removing
+		return
+	}
 	if _, resumable := age(q.dir); !resumable || !hasObjects(q.dir) {
 		q.remove()
 		return
@@ -197,14 +209,38 @@ func (q *quarantine) leave() {
 
 // remove removes the quarantine with everything in it.
 func (q *quarantine) remove() {
-	removeHeld(q.dir)
-	q.close()
+	q.startRemoval()
+	<-q.removing
+}
+
+// startRemoval begins with that, once: there may be much in it, and other things to do.
+func (q *quarantine) startRemoval() {
+	if q.removing != nil {
+		return
+	}
+	q.removing = make(chan struct{})
+	go func() {
+		defer close(q.removing)
+		removeHeld(q.dir)
+		q.close()
+	}()
 }
 
 // removeHeld removes the directory of a quarantine that is held.
 func removeHeld(dir string) {
 	// Not to be resumed from if it is only half removed.
 	os.Remove(filepath.Join(dir, resumableName))
+	objects := filepath.Join(dir, "objects")
+	subdirs, _ := os.ReadDir(objects)
+	work := make(chan fs.DirEntry)
+	removers := startWorkers(work, func(subdir fs.DirEntry) {
+		os.RemoveAll(filepath.Join(objects, subdir.Name()))
+	})
+	for _, subdir := range subdirs {
+		work <- subdir
+	}
+	close(work)
+	removers.wait()
 	// A pull that was left behind may still write for a moment. Should
 	// anything remain, the next receiver removes it.
 	for range 10 {
@@ -216,6 +252,7 @@ func removeHeld(dir string) {
 
 func (q *quarantine) close() {
 	close(q.stop)
+	q.sync.wait()
 	if q.repo != nil {
 		q.repo.Close()
 	}

@@ -136,6 +136,7 @@ func (r *receiver) run(ctx context.Context) (err error) {
 		if err := r.importAndMerge(ctx, q, verdicts); err != nil {
 			return err
 		}
+		q.startRemoval()
 	}
 	verdicts.report(r.sink)
 	if len(verdicts.accepted()) == 0 {
