@@ -75,7 +75,7 @@ func (p Program) Parse(grammar any, args []string, stdout, stderr io.Writer) (st
 			fmt.Fprintf(stderr, "%s\n", usageLine(parseErr.Context))
 		}
 		fmt.Fprintf(stderr, "%s: error: %v\n", p.Name, err)
-		PrintHints(stderr, p.Name, Hint(err, p.Name+" --help lists the options, with examples"))
+		PrintHints(stderr, p.Name, Hint(err, "%s --help lists the options, with examples", p.Name))
 		return ExitUsage, false
 	}
 	return ExitDone, true
