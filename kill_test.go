@@ -237,3 +237,73 @@ func (k *killTest) pushAgain(t *testing.T) int {
 	}
 	return result.Totals.Objects
 }
+
+// TestHalfway has the objects of a push move into the repository, and one of them fail
+// to, which is as far as a receiver comes that is killed then. Where it happens is up to the file
+// system, so each object is tried. What has moved is no whole commit, and does not look
+// like one.
+func TestHalfway(t *testing.T) {
+	local := filepath.Join(t.TempDir(), "local")
+	if err := otrepo.Init(local, "archive"); err != nil {
+		t.Fatal(err)
+	}
+	c := otrepo.Commit{Ref: "main", Dir: randomTree(t, 1, 6, 1000), Time: time.Unix(1_700_000_000, 0)}
+	if _, err := c.Write(local); err != nil {
+		t.Fatal(err)
+	}
+	for _, transport := range []string{"stream", "tunnel"} {
+		t.Run(transport, func(t *testing.T) {
+			remote := newSSHRemote(t)
+			push := func() error {
+				options := []string{"--repo=" + local, "--transport=" + transport}
+				said, err := remote.pushCommand(t.Context(), remote.server.Port(), options, "main").CombinedOutput()
+				t.Logf("%s", said)
+				return err
+			}
+			objects := filepath.Join(remote.repo, "objects")
+			clear := func() {
+				if err := os.RemoveAll(remote.repo); err != nil {
+					t.Fatal(err)
+				}
+				if err := otrepo.Init(remote.repo, "archive"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := push(); err != nil {
+				t.Fatal(err)
+			}
+			dirs, err := os.ReadDir(objects)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, dir := range dirs {
+				clear()
+				// It looks as if nothing were there, and nothing can be made there.
+				obstacle := filepath.Join(objects, dir.Name())
+				if err := os.Symlink("nowhere", obstacle); err != nil {
+					t.Fatal(err)
+				}
+				if push() == nil {
+					t.Fatalf("%s: the push does not fail", dir.Name())
+				}
+				if err := os.Remove(obstacle); err != nil {
+					t.Fatal(err)
+				}
+				output(t, "ostree", "--repo="+remote.repo, "fsck", "-q")
+				if refs := output(t, "ostree", "--repo="+remote.repo, "refs"); refs != "" {
+					t.Errorf("%s: refs have moved: %s", dir.Name(), refs)
+				}
+				if err := push(); err != nil {
+					t.Fatal(err)
+				}
+				output(t, "ostree", "--repo="+remote.repo, "fsck", "-q")
+				if marks, _ := filepath.Glob(filepath.Join(remote.repo, "state/*.commitpartial")); len(marks) > 0 {
+					t.Errorf("%s: commits are still said to be partial: %q", dir.Name(), marks)
+				}
+				if got := len(history(t, remote.repo, "main")); got != 1 {
+					t.Errorf("%s: main has %d commits", dir.Name(), got)
+				}
+			}
+		})
+	}
+}

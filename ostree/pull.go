@@ -61,7 +61,37 @@ func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
 
 // Pull pulls commits into the transaction.
 func (t *Transaction) Pull(ctx context.Context, opts PullOptions) error {
-	return t.repo.pull(ctx, opts, true)
+	var partial []Checksum
+	for _, sum := range opts.Commits {
+		has, whole, err := t.repo.hasCommit(ctx, sum)
+		if err != nil {
+			return err
+		}
+		if has && !whole {
+			partial = append(partial, sum)
+		}
+		if !whole {
+			t.Completes(sum)
+		}
+	}
+	if err := t.repo.pull(ctx, opts, true); err != nil {
+		return err
+	}
+	// libostree has taken these marks off, but what the commits lacked is only staged.
+	return t.mark(partial, true)
+}
+
+// hasCommit reports whether a commit is there, and whether it is not marked as partial.
+func (r *Repo) hasCommit(ctx context.Context, sum Checksum) (has, whole bool, err error) {
+	if has, err = r.HasObject(ctx, ObjectCommit, sum); err != nil || !has {
+		return false, false, err
+	}
+	commit, err := r.LoadCommit(sum)
+	if err != nil {
+		return true, false, err
+	}
+	commit.Close()
+	return true, !commit.Partial, nil
 }
 
 func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {

@@ -5,6 +5,10 @@ import "C"
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 )
 
 // Transaction is an open transaction of a repository: objects written in it
@@ -12,13 +16,27 @@ import (
 // committed. In a repository with core.fsync=false objects are not staged, but
 // part of it at once. A repository has one transaction at a time. It holds
 // libostree's shared lock.
+//
+// libostree moves the staged objects into the repository one by one, in no order. So that
+// a commit is never there as a complete one before what it consists of, even if the process is
+// killed in the middle, those of the transaction are marked as partial until all
+// objects are there, and refs move after that.
 type Transaction struct {
 	repo *Repo
 	open bool
 
+	commits map[Checksum]struct{} // that are complete when it is committed
+	refs    []refUpdate
+
 	// Resumed is that it has what one that was interrupted has staged, which
 	// need not be complete.
 	Resumed bool
+}
+
+// refUpdate is a ref that is to move.
+type refUpdate struct {
+	ref Ref
+	sum Checksum
 }
 
 // Begin opens a transaction. The caller ends it with Commit or Abort.
@@ -32,7 +50,7 @@ func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	if C.ostree_repo_prepare_transaction(r.c, &resumed, c, &gerr) == 0 {
 		return nil, gerror(gerr)
 	}
-	return &Transaction{repo: r, open: true, Resumed: resumed != 0}, nil
+	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}, Resumed: resumed != 0}, nil
 }
 
 // Import takes an object over from another repository, which is trusted to have what the
@@ -44,6 +62,15 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 	defer done()
 	csum, free := cstring(sum.String())
 	defer free()
+	if kind == ObjectCommit {
+		has, err := t.repo.HasObject(ctx, kind, sum)
+		if err != nil {
+			return err
+		}
+		if !has {
+			t.Completes(sum)
+		}
+	}
 	var gerr *C.GError
 	if C.ostree_repo_import_object_from_with_trust(t.repo.c, from.c, C.OstreeObjectType(kind), csum, 1, c, &gerr) == 0 {
 		return gerror(gerr)
@@ -51,13 +78,26 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 	return nil
 }
 
-// MarkComplete takes the mark off a commit which says that it is partial.
-func (t *Transaction) MarkComplete(sum Checksum) error {
-	csum, free := cstring(sum.String())
-	defer free()
-	var gerr *C.GError
-	if C.ostree_repo_mark_commit_partial(t.repo.c, csum, 0, &gerr) == 0 {
-		return gerror(gerr)
+// Completes says that the transaction has all that a commit lacks, which is marked as
+// partial: the mark is taken off when it is committed.
+func (t *Transaction) Completes(sum Checksum) { t.commits[sum] = struct{}{} }
+
+// HasCompleted reports whether that was said.
+func (t *Transaction) HasCompleted(sum Checksum) bool {
+	_, ok := t.commits[sum]
+	return ok
+}
+
+// mark marks commits as partial, or not.
+func (t *Transaction) mark(sums []Checksum, partial bool) error {
+	for _, sum := range sums {
+		csum, free := cstring(sum.String())
+		var gerr *C.GError
+		ok := C.ostree_repo_mark_commit_partial(t.repo.c, csum, gboolean(partial), &gerr)
+		free()
+		if ok == 0 {
+			return gerror(gerr)
+		}
 	}
 	return nil
 }
@@ -86,21 +126,30 @@ func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent C
 	if sum == nil {
 		return Checksum{}, gerror(gerr)
 	}
-	return ParseChecksum(takeString(sum))
+	written, err := ParseChecksum(takeString(sum))
+	if err == nil {
+		t.Completes(written)
+	}
+	return written, err
 }
 
 // SetRef makes ref point to sum when the transaction is committed.
-func (t *Transaction) SetRef(ref Ref, sum Checksum) {
-	cref, freeRef := cstring(string(ref))
-	defer freeRef()
-	csum, freeSum := cstring(sum.String())
-	defer freeSum()
-	C.ostree_repo_transaction_set_ref(t.repo.c, nil, cref, csum)
-}
+func (t *Transaction) SetRef(ref Ref, sum Checksum) { t.refs = append(t.refs, refUpdate{ref, sum}) }
 
-// Commit makes everything of the transaction part of the repository. When it
-// fails, the transaction is still open.
-func (t *Transaction) Commit(ctx context.Context) error {
+// Commit makes everything of the transaction part of the repository, and then moves the
+// refs, one by one. When it fails before that, the transaction is still open.
+func (t *Transaction) Commit(ctx context.Context) (err error) {
+	// Nobody may prune what no ref points to yet.
+	unlock, err := t.repo.LockShared(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+
+	commits := slices.Collect(maps.Keys(t.commits))
+	if err := t.mark(commits, true); err != nil {
+		return err
+	}
 	c, done := cancellable(ctx)
 	defer done()
 	var gerr *C.GError
@@ -108,6 +157,26 @@ func (t *Transaction) Commit(ctx context.Context) error {
 		return gerror(gerr)
 	}
 	t.open = false
+	if err := t.mark(commits, false); err != nil {
+		return err
+	}
+	for _, update := range t.refs {
+		if err := t.setRef(update, c); err != nil {
+			return fmt.Errorf("ref %s: %w", update.ref, err)
+		}
+	}
+	return nil
+}
+
+func (t *Transaction) setRef(update refUpdate, c *C.GCancellable) error {
+	cref, freeRef := cstring(string(update.ref))
+	defer freeRef()
+	csum, freeSum := cstring(update.sum.String())
+	defer freeSum()
+	var gerr *C.GError
+	if C.ostree_repo_set_ref_immediate(t.repo.c, nil, cref, csum, c, &gerr) == 0 {
+		return gerror(gerr)
+	}
 	return nil
 }
 

@@ -145,7 +145,8 @@ func (r *receiver) importCommit(ctx context.Context, tx *ostree.Transaction, q *
 			return err
 		}
 	}
-	return tx.MarkComplete(sum)
+	tx.Completes(sum)
+	return nil
 }
 
 // importer walks trees, and imports what they consist of: content on all

@@ -18,7 +18,7 @@ func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict
 		return fmt.Errorf("ref %s: load commit %s: %w", v.ref, received, err)
 	}
 	defer imported.Close()
-	if imported.Partial {
+	if imported.Partial && !tx.HasCompleted(received) {
 		return fmt.Errorf("Cannot copy irregular commit %s", received)
 	}
 	merged, err := tx.WriteCommitLike(ctx, imported, v.current, r.bindings(v.ref, received))

@@ -345,7 +345,7 @@ func (z *zeroReceiver) importAndSet(ctx context.Context, q *quarantine) error {
 			return err
 		}
 		for _, u := range z.updates {
-			if err := z.checkComplete(u); err != nil {
+			if err := z.checkComplete(tx, u); err != nil {
 				return err
 			}
 			tx.SetRef(u.ref, u.new)
@@ -383,13 +383,13 @@ func (z *zeroReceiver) newCommits(q *quarantine) []ostree.Checksum {
 }
 
 // checkComplete returns an error if not all of a commit is there.
-func (z *zeroReceiver) checkComplete(u zeroUpdate) error {
+func (z *zeroReceiver) checkComplete(tx *ostree.Transaction, u zeroUpdate) error {
 	commit, err := z.target.LoadCommit(u.new)
 	if err != nil {
 		return fmt.Errorf("ref %s: commit %s: %w", u.ref, u.new, err)
 	}
 	defer commit.Close()
-	if commit.Partial {
+	if commit.Partial && !tx.HasCompleted(u.new) {
 		return fmt.Errorf("ref %s: commit %s is not complete", u.ref, u.new)
 	}
 	return nil
