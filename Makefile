@@ -94,7 +94,8 @@ test-distro: packages-packaging
 	GO='$(GO)' packaging/test-distro.sh --tests $(SUITE)
 
 test-docker:
-	engine=$$(command -v docker || command -v podman) || { echo "neither docker nor podman is there" >&2; exit 1; }; \
+	for engine in docker podman; do if $$engine info >/dev/null 2>&1; then break; fi; engine=; done; \
+	[ -n "$$engine" ] || { echo "neither docker nor podman is there and working" >&2; exit 1; }; \
 	$$engine build -f Dockerfile.test -t ostree-push-test . && $$engine run --rm ostree-push-test
 
 packages-build packages-test packages-packaging:
