@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -197,11 +198,26 @@ func scripts(t *testing.T, dir string, path func(ours string) string, names ...s
 	})
 }
 
+// canMount reports whether a file system can be mounted, and tries it once.
+var canMount = sync.OnceValue(func() bool {
+	dir, err := os.MkdirTemp("", "mount")
+	if err != nil {
+		return false
+	}
+	defer os.Remove(dir)
+	if syscall.Mount("none", dir, "tmpfs", 0, "size=4k") != nil {
+		return false
+	}
+	return syscall.Unmount(dir, 0) == nil
+})
+
 // condition says what a script may ask of the machine.
 func condition(cond string) (bool, error) {
 	switch cond {
 	case "root":
 		return os.Geteuid() == 0, nil
+	case "mount": // root in a container may not
+		return canMount(), nil
 	case "ipv6":
 		l, err := net.Listen("tcp", "[::1]:0")
 		if err == nil {
@@ -364,8 +380,8 @@ func TestPush(t *testing.T) {
 func TestPushTunnel(t *testing.T) {
 	t.Setenv("TRANSPORT", "tunnel")
 	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" },
-		"bad-input", "collection", "command", "dry-run", "ed25519", "flatpak", "gpg", "hook", "interrupted",
-		"judge", "modes", "one-ref", "progress", "refs", "resumed", "root-only", "summary")
+		"bad-input", "collection", "command", "dry-run", "ed25519", "flatpak", "full-disk", "gpg", "hook", "interrupted",
+		"judge", "modes", "not-writable", "one-ref", "progress", "refs", "resumed", "summary")
 }
 
 // TestPeer has Debian's ostree-push on one end.

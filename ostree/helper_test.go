@@ -161,17 +161,24 @@ func serve(t testing.TB, dir string) string {
 // program runs the ostree program, and returns what it prints.
 func program(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("ostree", args...).CombinedOutput()
+	out, err := ostreeCommand(args).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ostree %q: %v\n%s", args, err, out)
 	}
 	return string(out)
 }
 
+// ostreeCommand is the ostree program, which is to understand UTF-8 wherever the tests run.
+func ostreeCommand(args []string) *exec.Cmd {
+	cmd := exec.Command("ostree", args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	return cmd
+}
+
 // programFails runs the ostree program, which is to fail.
 func programFails(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("ostree", args...).CombinedOutput()
+	out, err := ostreeCommand(args).CombinedOutput()
 	if err == nil {
 		t.Fatalf("ostree %q does not fail\n%s", args, out)
 	}
