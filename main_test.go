@@ -323,17 +323,28 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
-	killed := 0
-	for pid, cmdline := range processes(markOf(ts)) {
+	found := processes(markOf(ts))
+	var pids []int
+	for pid, cmdline := range found {
 		matches := func(text string) bool { return strings.Contains("^"+cmdline, text) }
 		if !strings.HasPrefix(cmdline, "status ") && slices.ContainsFunc(args[1:], matches) {
-			if err := syscall.Kill(pid, sig); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	killAll := func(sig syscall.Signal) (killed int) {
+		for _, pid := range pids {
+			if syscall.Kill(pid, sig) == nil {
 				killed++
 			}
 		}
+		return killed
 	}
+	// None is to notice what happens to another before it happens to itself.
+	killAll(syscall.SIGSTOP)
+	killed := killAll(sig)
+	killAll(syscall.SIGCONT)
 	if killed == 0 && !quiet {
-		ts.Fatalf("there is none of %q among %v", args[1:], processes(markOf(ts)))
+		ts.Fatalf("there is none of %q among %v", args[1:], found)
 	}
 }
 
