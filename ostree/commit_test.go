@@ -175,6 +175,59 @@ func TestWriteCommitLike(t *testing.T) {
 	}
 }
 
+// Until a transaction is committed, its commits are marked as partial, whichever way they
+// came: whoever is killed, or takes over what was staged, leaves no broken ones.
+func TestPartialUntilCommitted(t *testing.T) {
+	ctx := context.Background()
+	source, refs := twoRefs(t, "")
+	from := open(t, source)
+	main := refs["main"]
+	pull := func(tx *ostree.Transaction) error {
+		return tx.Pull(ctx, ostree.PullOptions{
+			Remote: "file://" + source, Commits: []ostree.Checksum{main}, Flags: ostree.PullUntrusted,
+		})
+	}
+	for name, write := range map[string]func(*ostree.Transaction) (ostree.Checksum, error){
+		"pulled": func(tx *ostree.Transaction) (ostree.Checksum, error) {
+			return main, pull(tx)
+		},
+		"imported": func(tx *ostree.Transaction) (ostree.Checksum, error) {
+			return main, tx.Import(ctx, from, ostree.ObjectCommit, main)
+		},
+		"written": func(tx *ostree.Transaction) (ostree.Checksum, error) {
+			if err := pull(tx); err != nil {
+				return ostree.Checksum{}, err
+			}
+			return tx.WriteCommitLike(ctx, loadCommit(t, from, main), main, ostree.MetadataEdit{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := initRepo(t, "archive")
+			repo := open(t, path)
+			var sum ostree.Checksum
+			in(t, repo, func(tx *ostree.Transaction) {
+				var err error
+				if sum, err = write(tx); err != nil {
+					t.Fatal(err)
+				}
+				if !loadCommit(t, repo, sum).Partial {
+					t.Error("the commit is not partial before all is there")
+				}
+				tx.SetRef("main", sum)
+				if len(refsOf(t, path)) != 0 {
+					t.Error("a ref moves before all is there")
+				}
+			})
+			if loadCommit(t, repo, sum).Partial {
+				t.Error("the commit is partial when all is there")
+			}
+			if got := refsOf(t, path)["main"]; got != sum {
+				t.Errorf("main is %v, not %v", got, sum)
+			}
+		})
+	}
+}
+
 func TestAbort(t *testing.T) {
 	path, refs := twoRefs(t, "")
 	// Without syncing, libostree does not stage objects.

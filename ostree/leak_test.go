@@ -185,7 +185,7 @@ func (l *leakTest) round(t *testing.T, i int) {
 	check(err)
 	defer other.Close()
 	check(tx.Import(ctx, other, ostree.ObjectFile, l.object))
-	tx.Completes(l.missing)
+	check(tx.Completes(l.missing))
 	check(tx.Pull(ctx, ostree.PullOptions{
 		Remote: "file://" + dir, Commits: []ostree.Checksum{l.commit}, Flags: ostree.PullUntrusted,
 	}))

@@ -61,37 +61,39 @@ func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
 
 // Pull pulls commits into the transaction.
 func (t *Transaction) Pull(ctx context.Context, opts PullOptions) error {
-	var partial []Checksum
+	var incomplete []Checksum
 	for _, sum := range opts.Commits {
-		has, whole, err := t.repo.hasCommit(ctx, sum)
+		whole, err := t.repo.isWhole(ctx, sum)
 		if err != nil {
 			return err
 		}
-		if has && !whole {
-			partial = append(partial, sum)
-		}
 		if !whole {
-			t.Completes(sum)
+			incomplete = append(incomplete, sum)
 		}
 	}
 	if err := t.repo.pull(ctx, opts, true); err != nil {
 		return err
 	}
-	// libostree has taken these marks off, but what the commits lacked is only staged.
-	return t.mark(partial, true)
+	// libostree had marked them, too, but takes its marks off now, when all is staged.
+	for _, sum := range incomplete {
+		if err := t.Completes(sum); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// hasCommit reports whether a commit is there, and whether it is not marked as partial.
-func (r *Repo) hasCommit(ctx context.Context, sum Checksum) (has, whole bool, err error) {
-	if has, err = r.HasObject(ctx, ObjectCommit, sum); err != nil || !has {
-		return false, false, err
+// isWhole reports whether a commit is there, and not marked as partial.
+func (r *Repo) isWhole(ctx context.Context, sum Checksum) (bool, error) {
+	if has, err := r.HasObject(ctx, ObjectCommit, sum); err != nil || !has {
+		return false, err
 	}
 	commit, err := r.LoadCommit(sum)
 	if err != nil {
-		return true, false, err
+		return false, err
 	}
 	commit.Close()
-	return true, !commit.Partial, nil
+	return !commit.Partial, nil
 }
 
 func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {

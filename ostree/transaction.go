@@ -6,9 +6,6 @@ import "C"
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 )
 
 // Transaction is an open transaction of a repository: objects written in it
@@ -19,24 +16,19 @@ import (
 //
 // libostree moves the staged objects into the repository one by one, in no order. So that
 // a commit is never there as a complete one before what it consists of, even if the process is
-// killed in the middle, those of the transaction are marked as partial until all
-// objects are there, and refs move after that.
+// killed in the middle, those of the transaction are marked as partial from when they are staged until all
+// objects are there, and refs move after that. The marks of a transaction that
+// failed stay, since another one may take over what it has staged.
 type Transaction struct {
 	repo *Repo
 	open bool
 
 	commits map[Checksum]struct{} // that are complete when it is committed
-	refs    []refUpdate
+	refs    Refs
 
 	// Resumed is that it has what one that was interrupted has staged, which
 	// need not be complete.
 	Resumed bool
-}
-
-// refUpdate is a ref that is to move.
-type refUpdate struct {
-	ref Ref
-	sum Checksum
 }
 
 // Begin opens a transaction. The caller ends it with Commit or Abort.
@@ -50,13 +42,13 @@ func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	if C.ostree_repo_prepare_transaction(r.c, &resumed, c, &gerr) == 0 {
 		return nil, gerror(gerr)
 	}
-	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}, Resumed: resumed != 0}, nil
+	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}, refs: Refs{}, Resumed: resumed != 0}, nil
 }
 
 // Import takes an object over from another repository, which is trusted to have what the
 // checksum says: it is linked if the modes are the same, else written in the form
 // of this one. A commit brings its detached metadata. Any number of goroutines may
-// import at once.
+// import at once, but only one of them commits.
 func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, sum Checksum) error {
 	c, done := cancellable(ctx)
 	defer done()
@@ -68,7 +60,9 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 			return err
 		}
 		if !has {
-			t.Completes(sum)
+			if err := t.Completes(sum); err != nil {
+				return err
+			}
 		}
 	}
 	var gerr *C.GError
@@ -78,9 +72,12 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 	return nil
 }
 
-// Completes says that the transaction has all that a commit lacks, which is marked as
-// partial: the mark is taken off when it is committed.
-func (t *Transaction) Completes(sum Checksum) { t.commits[sum] = struct{}{} }
+// Completes says that the transaction has all that a commit consists of, and that
+// the repository may lack: the commit is marked as partial until it is committed.
+func (t *Transaction) Completes(sum Checksum) error {
+	t.commits[sum] = struct{}{}
+	return t.repo.markPartial(sum, true)
+}
 
 // HasCompleted reports whether that was said.
 func (t *Transaction) HasCompleted(sum Checksum) bool {
@@ -88,16 +85,13 @@ func (t *Transaction) HasCompleted(sum Checksum) bool {
 	return ok
 }
 
-// mark marks commits as partial, or not.
-func (t *Transaction) mark(sums []Checksum, partial bool) error {
-	for _, sum := range sums {
-		csum, free := cstring(sum.String())
-		var gerr *C.GError
-		ok := C.ostree_repo_mark_commit_partial(t.repo.c, csum, gboolean(partial), &gerr)
-		free()
-		if ok == 0 {
-			return gerror(gerr)
-		}
+// markPartial marks a commit as partial, or takes the mark off.
+func (r *Repo) markPartial(sum Checksum, partial bool) error {
+	csum, free := cstring(sum.String())
+	defer free()
+	var gerr *C.GError
+	if C.ostree_repo_mark_commit_partial(r.c, csum, gboolean(partial), &gerr) == 0 {
+		return gerror(gerr)
 	}
 	return nil
 }
@@ -127,14 +121,14 @@ func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent C
 		return Checksum{}, gerror(gerr)
 	}
 	written, err := ParseChecksum(takeString(sum))
-	if err == nil {
-		t.Completes(written)
+	if err != nil {
+		return Checksum{}, err
 	}
-	return written, err
+	return written, t.Completes(written)
 }
 
 // SetRef makes ref point to sum when the transaction is committed.
-func (t *Transaction) SetRef(ref Ref, sum Checksum) { t.refs = append(t.refs, refUpdate{ref, sum}) }
+func (t *Transaction) SetRef(ref Ref, sum Checksum) { t.refs[ref] = sum }
 
 // Commit makes everything of the transaction part of the repository, and then moves the
 // refs, one by one. When it fails before that, the transaction is still open.
@@ -145,11 +139,21 @@ func (t *Transaction) Commit(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-
-	commits := slices.Collect(maps.Keys(t.commits))
-	if err := t.mark(commits, true); err != nil {
+	if err := t.commit(ctx); err != nil {
 		return err
 	}
+	for sum := range t.commits {
+		if err := t.repo.markPartial(sum, false); err != nil {
+			return err
+		}
+	}
+	if len(t.refs) == 0 {
+		return nil
+	}
+	return t.repo.moveRefs(ctx, t.refs)
+}
+
+func (t *Transaction) commit(ctx context.Context) error {
 	c, done := cancellable(ctx)
 	defer done()
 	var gerr *C.GError
@@ -157,27 +161,25 @@ func (t *Transaction) Commit(ctx context.Context) (err error) {
 		return gerror(gerr)
 	}
 	t.open = false
-	if err := t.mark(commits, false); err != nil {
-		return err
-	}
-	for _, update := range t.refs {
-		if err := t.setRef(update, c); err != nil {
-			return fmt.Errorf("ref %s: %w", update.ref, err)
-		}
-	}
 	return nil
 }
 
-func (t *Transaction) setRef(update refUpdate, c *C.GCancellable) error {
-	cref, freeRef := cstring(string(update.ref))
-	defer freeRef()
-	csum, freeSum := cstring(update.sum.String())
-	defer freeSum()
-	var gerr *C.GError
-	if C.ostree_repo_set_ref_immediate(t.repo.c, nil, cref, csum, c, &gerr) == 0 {
-		return gerror(gerr)
+// moveRefs moves refs in a transaction of their own, so that a repository which
+// updates its summary by itself does so once.
+func (r *Repo) moveRefs(ctx context.Context, refs Refs) (err error) {
+	t, err := r.Begin(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer func() { err = errors.Join(err, t.Abort()) }()
+	for ref, sum := range refs {
+		cref, freeRef := cstring(string(ref))
+		csum, freeSum := cstring(sum.String())
+		C.ostree_repo_transaction_set_ref(r.c, nil, cref, csum)
+		freeRef()
+		freeSum()
+	}
+	return t.commit(ctx)
 }
 
 // Abort drops the transaction. After Commit it does nothing.

@@ -131,6 +131,9 @@ func (r *receiver) importCommit(ctx context.Context, tx *ostree.Transaction, q *
 	if err := tx.Import(ctx, q.repo, ostree.ObjectCommit, sum); err != nil {
 		return err
 	}
+	if tx.HasCompleted(sum) {
+		return nil // it was not there
+	}
 	commit, err := r.target.LoadCommit(sum)
 	if err != nil {
 		return err
@@ -145,8 +148,7 @@ func (r *receiver) importCommit(ctx context.Context, tx *ostree.Transaction, q *
 			return err
 		}
 	}
-	tx.Completes(sum)
-	return nil
+	return tx.Completes(sum)
 }
 
 // importer walks trees, and imports what they consist of: content on all
