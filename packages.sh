@@ -8,7 +8,7 @@ packages="gcc libc6-dev pkg-config libostree-dev"
 case "${1-}" in
 build) ;;
 test) packages="$packages git ostree flatpak openssh-client openssh-server
-	gnupg rsync ostree-push curl util-linux procps man-db mandoc bash-completion zsh fish" ;;
+	gnupg rsync ostree-push curl util-linux procps strace man-db mandoc bash-completion zsh fish" ;;
 packaging) packages="$packages dpkg-dev debhelper lintian git debootstrap rpm rpmlint" ;;
 *)
 	echo "usage: $0 build|test|packaging" >&2
