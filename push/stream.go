@@ -119,6 +119,8 @@ func (s *streamPush) push(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	shown := s.walkShown(ctx, states) // while the receiver judges
+	defer shown.stop()
 	if err := s.offer(ctx, states); err != nil {
 		return err
 	}
@@ -128,7 +130,11 @@ func (s *streamPush) push(ctx context.Context) error {
 	if err != nil || len(wanted) == 0 {
 		return err
 	}
-	list, err := s.list(ctx, states, wanted)
+	w, err := shown.wait()
+	if err != nil {
+		return err
+	}
+	list, err := s.list(w, wanted)
 	if err != nil {
 		return err
 	}
@@ -215,19 +221,43 @@ func (s *streamPush) readWanted() ([]ostree.Checksum, error) {
 	}
 }
 
-// list tells what the wanted commits consist of, other than what is below trees
-// that the receiver shows.
-func (s *streamPush) list(ctx context.Context, states []stream.RefState, wanted []ostree.Checksum) (*objectList, error) {
-	w := &walker{repo: s.src.repo, seen: map[seenKey]struct{}{}}
-	for _, state := range states {
-		tree, err := parseTree(state.Tree)
-		if err != nil {
-			return nil, fmt.Errorf("refs of the receiver: ref %q: %w", state.Ref, err)
-		}
-		if err := w.skip(ctx, tree); err != nil {
-			return nil, err
-		}
+// shownWalk is a walk of the trees that the receiver shows, under way.
+type shownWalk struct {
+	walker *walker
+	cancel context.CancelFunc
+	err    error
+	done   chan struct{}
+}
+
+func (s *streamPush) walkShown(ctx context.Context, states []stream.RefState) *shownWalk {
+	ctx, cancel := context.WithCancel(ctx)
+	shown := &shownWalk{
+		walker: &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}},
+		cancel: cancel,
+		done:   make(chan struct{}),
 	}
+	go func() {
+		defer close(shown.done)
+		shown.err = shown.walker.skipAll(states)
+	}()
+	return shown
+}
+
+// wait returns the walker, at the end of the walk.
+func (w *shownWalk) wait() (*walker, error) {
+	<-w.done
+	return w.walker, w.err
+}
+
+// stop ends the walk. The walker is not to be used after that.
+func (w *shownWalk) stop() {
+	w.cancel()
+	<-w.done
+}
+
+// list tells what the wanted commits consist of, other than what the walker has
+// seen.
+func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, error) {
 	list := &objectList{}
 	w.emit = func(e stream.Entry) error {
 		if full := list.add(e); full != nil {
@@ -312,6 +342,7 @@ func parseTree(text [2]string) (tree ostree.Tree, err error) {
 // walker lists the objects of trees, each once, and nothing before what it is
 // made of.
 type walker struct {
+	ctx  context.Context
 	repo *ostree.Repo
 	seen map[seenKey]struct{}
 	emit func(stream.Entry) error
@@ -327,9 +358,23 @@ func keyOf(e stream.Entry) (key seenKey) {
 	return key
 }
 
+// skipAll leaves out what is below the trees of the receiver's refs.
+func (w *walker) skipAll(states []stream.RefState) error {
+	for _, state := range states {
+		tree, err := parseTree(state.Tree)
+		if err != nil {
+			return fmt.Errorf("refs of the receiver: ref %q: %w", state.Ref, err)
+		}
+		if err := w.skip(tree); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // skip leaves out what is below a tree of the receiver's, as far as it is here.
-func (w *walker) skip(ctx context.Context, tree ostree.Tree) error {
-	has, err := w.repo.HasObject(ctx, ostree.ObjectDirTree, tree.Contents)
+func (w *walker) skip(tree ostree.Tree) error {
+	has, err := w.repo.HasObject(w.ctx, ostree.ObjectDirTree, tree.Contents)
 	if err != nil || !has {
 		return err
 	}
@@ -342,6 +387,9 @@ func (w *walker) skip(ctx context.Context, tree ostree.Tree) error {
 }
 
 func (w *walker) walk(tree ostree.Tree) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
 	if err := w.visit(ostree.ObjectDirMeta, tree.Meta); err != nil {
 		return err
 	}
