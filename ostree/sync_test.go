@@ -65,7 +65,7 @@ func purpose(call string) string {
 		return "object"
 	case has("/refs/heads>, \""):
 		return "ref"
-	case has(">, \"summary\""):
+	case has("/repo>, \"summary\")"): // newer versions write it in tmp/
 		return "summary"
 	}
 	return ""
