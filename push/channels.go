@@ -24,7 +24,18 @@ const (
 	// spreadTime is the shortest round trip with which one channel, whose window
 	// is about 2 MB, may be what limits a push.
 	spreadTime = 15 * time.Millisecond
+
+	// defaultChannels is how many channels there are, at most, if that is not
+	// said, and mostChannels how many there are then over the longest lines: sshd's
+	// default for MaxSessions.
+	defaultChannels = 4
+	mostChannels    = 10
 )
+
+// channelsFor returns how many channels are enough to fill 1 Gbit/s.
+func channelsFor(roundTrip time.Duration) int {
+	return max(defaultChannels, int(min(roundTrip/spreadTime, mostChannels)))
+}
 
 // sender sends the missing objects. All channels take them from one list.
 type sender struct {
@@ -41,14 +52,18 @@ type sender struct {
 	sent    int
 	bytes   int64
 	spread  bool // further channels are being opened, or would be of no use
+	most    int  // channels
 	done    bool // it is too late for another one
 	joined  sync.WaitGroup
 }
 
 func newSender(ctx context.Context, s *streamPush, list *objectList, missing *stream.Bitmap) *sender {
-	x := &sender{push: ctx, s: s, list: list, missing: missing, left: missing.Count()}
+	x := &sender{push: ctx, s: s, list: list, missing: missing, left: missing.Count(), most: channelsFor(s.roundTrip)}
+	if s.channels != nil {
+		x.most = *s.channels
+	}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
-	x.spread = s.channels == 1 || s.secret == "" || s.roundTrip < spreadTime
+	x.spread = x.most == 1 || s.secret == "" || s.roundTrip < spreadTime
 	return x
 }
 
@@ -122,7 +137,7 @@ func (x *sender) count(size int64) {
 // spreadOut opens further channels.
 func (x *sender) spreadOut() {
 	x.spread = true
-	for range x.s.channels - 1 {
+	for range x.most - 1 {
 		go x.join()
 	}
 }

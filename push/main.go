@@ -29,7 +29,7 @@ type commandLine struct {
 	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
 	// Transport is how objects travel.
 	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, or pulled through a tunnel. The default, auto, is the stream if the server knows it." placeholder:"auto|stream|tunnel"`
-	Channels  int    `default:"4" help:"Sessions that the stream of a large push is spread over, at most; default: 4." placeholder:"N"`
+	Channels  *int   `help:"Sessions that the stream of a large push is spread over, at most; default: 4, and up to 10 over a long line." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the result as JSON on standard output."`
 
 	cli.Common
@@ -54,7 +54,7 @@ func (cl *commandLine) AfterApply() error {
 	if len(cl.Identity) > 1 {
 		return errors.New("option -i can only be specified once")
 	}
-	if cl.Channels < 1 || cl.Channels > maxChannels {
+	if cl.Channels != nil && (*cl.Channels < 1 || *cl.Channels > maxChannels) {
 		return fmt.Errorf("--channels must be from 1 to %d", maxChannels)
 	}
 	if len(cl.Command) == 0 {

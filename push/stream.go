@@ -25,7 +25,7 @@ type streamPush struct {
 
 	// open opens a further session, and has do talk to its receiver.
 	open     func(ctx context.Context, do func(stdin io.WriteCloser, stdout io.Reader)) error
-	channels int // at most, the first one included
+	channels *int // at most, the first one included; nil: as the round trip asks for
 
 	conn   *stream.Conn
 	frames chan frame // from the receiver, other than events
@@ -138,10 +138,12 @@ func (s *streamPush) push(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	asked = time.Now()
 	missing, err := stream.ReadBitmap(list.len(), s.read(stream.Missing))
 	if err != nil {
 		return err
 	}
+	s.roundTrip = min(s.roundTrip, time.Since(asked))
 	return newSender(ctx, s, list, missing).run()
 }
 

@@ -81,7 +81,7 @@ func FuzzAnswers(f *testing.F) {
 			t.Fatal(err)
 		}
 		s := &streamPush{
-			src: src, named: []string{"pushed"}, channels: 4,
+			src: src, named: []string{"pushed"},
 			sink: report.NewText(io.Discard, "fuzz", report.Debug),
 			open: func(context.Context, func(io.WriteCloser, io.Reader)) error { return errors.New("no") },
 		}
