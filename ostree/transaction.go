@@ -156,8 +156,8 @@ func (t *Transaction) Commit(ctx context.Context) (err error) {
 // moveObjects moves what is staged into the repository. Unless it is one with
 // core.fsync=false, it is on the disk before that, and where it belongs after that.
 //
-// libostree would sync each directory of objects, touched or not, which is 257 times waiting for
-// the disk. To sync the file system does the same for all of them at once, as libostree
+// libostree would sync each directory of objects, touched or not, and wait for the disk 257
+// times. To sync the file system does the same for all of them at once, as libostree
 // itself has it for the objects.
 func (t *Transaction) moveObjects(ctx context.Context) error {
 	c, done := cancellable(ctx)
@@ -186,9 +186,8 @@ func (r *Repo) syncfs() error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(C.ostree_repo_get_dfd(r.c))))
 }
 
-// moveRefs moves refs. A repository that updates its summary by itself does so once: for
-// a ref that is moved outside of a transaction, so that all but one are moved
-// in one, of which nothing else is made.
+// moveRefs moves refs. A repository that updates its summary by itself does so when a
+// ref is moved outside of a transaction: only the last one is, so that it does it once.
 func (r *Repo) moveRefs(ctx context.Context, refs Refs) error {
 	sorted := refs.Sorted()
 	if len(sorted) == 0 {
@@ -201,6 +200,8 @@ func (r *Repo) moveRefs(ctx context.Context, refs Refs) error {
 	return r.moveRef(ctx, sorted[last], refs[sorted[last]])
 }
 
+// moveRefsQuietly moves refs in a transaction in which nothing is staged, and which is
+// dropped: they stay where they are.
 func (r *Repo) moveRefsQuietly(ctx context.Context, refs Refs, which []Ref) (err error) {
 	if len(which) == 0 {
 		return nil
