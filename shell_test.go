@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,7 +77,8 @@ func loginAccount(ts *testscript.TestScript, neg bool, args []string) {
 	content = []byte(strings.ReplaceAll(string(content), "PATH="+path, "PATH=/nonexistent"))
 	ts.Check(os.WriteFile(config, content, 0o600))
 
-	account := fmt.Sprintf("ostree-push-test-%d", os.Getpid())
+	// A new name each time, since a test that was killed leaves its account behind.
+	account := fmt.Sprintf("ostree-push-test-%08x", rand.Uint32())
 	own := filepath.Join(dir, "own")
 	run("useradd", "--no-create-home", "--home-dir", own, "--shell", shell, "--password", "*", account)
 	ts.Defer(func() { exec.Command("userdel", "--force", account).Run() })
