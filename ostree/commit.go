@@ -87,6 +87,45 @@ func (c *Commit) Close() {
 // Time returns the commit's timestamp.
 func (c *Commit) Time() time.Time { return time.Unix(int64(c.Timestamp), 0).UTC() }
 
+// MetaString returns the string that the commit's metadata has for a key. Whoever
+// writes a commit chooses the types in it: one that is no string is none.
+func (c *Commit) MetaString(key string) (string, bool) {
+	value := c.lookup(key, "s")
+	if value == nil {
+		return "", false
+	}
+	defer C.g_variant_unref(value)
+	return C.GoString(C.g_variant_get_string(value, nil)), true
+}
+
+// MetaStrings is MetaString for a list of strings.
+func (c *Commit) MetaStrings(key string) ([]string, bool) {
+	value := c.lookup(key, "as")
+	if value == nil {
+		return nil, false
+	}
+	defer C.g_variant_unref(value)
+	var n C.gsize
+	// What the list consists of is still the variant's.
+	list := C.g_variant_get_strv(value, &n)
+	defer C.g_free(C.gpointer(list))
+	strings := make([]string, 0, n)
+	for _, s := range unsafe.Slice(list, n) {
+		strings = append(strings, C.GoString(s))
+	}
+	return strings, true
+}
+
+// lookup returns a reference to the value of a key, nil if there is none of that
+// type.
+func (c *Commit) lookup(key, kind string) *C.GVariant {
+	ckey, freeKey := cstring(key)
+	defer freeKey()
+	ckind, freeKind := cstring(kind)
+	defer freeKind()
+	return C.op_metadata_lookup((*C.GVariant)(c.metadata.Ptr()), ckey, ckind)
+}
+
 // MetadataEdit is a change to a commit's metadata. What it does not name stays.
 type MetadataEdit struct {
 	Strings     map[string]string   // set to an "s"
@@ -94,8 +133,8 @@ type MetadataEdit struct {
 	Remove      []string
 }
 
-// apply returns the metadata of c, changed, for op_write_commit_like, which
-// frees it.
+// apply returns the metadata of c, changed, for op_write_commit_like or
+// op_metadata_end, which free it. Of a key that is there twice, the last one stays.
 func (e MetadataEdit) apply(c *Commit) *C.GVariantDict {
 	dict := C.op_metadata_edit((*C.GVariant)(c.metadata.Ptr()))
 	for key, value := range e.Strings {

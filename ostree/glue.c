@@ -154,10 +154,23 @@ op_commit_clear (OpCommit *commit)
   g_clear_pointer (&commit->dirmeta, g_free);
 }
 
+GVariant *
+op_metadata_lookup (GVariant *metadata, const char *key, const char *type)
+{
+  return g_variant_lookup_value (metadata, key, G_VARIANT_TYPE (type));
+}
+
 GVariantDict *
 op_metadata_edit (GVariant *metadata)
 {
   return g_variant_dict_new (metadata);
+}
+
+GVariant *
+op_metadata_end (GVariantDict *dict)
+{
+  g_autoptr (GVariantDict) edited = dict;
+  return g_variant_ref_sink (g_variant_dict_end (edited));
 }
 
 void
@@ -177,8 +190,7 @@ op_write_commit_like (OstreeRepo *repo, const char *source, GVariantDict *dict, 
                       const char *subject, const char *body, guint64 timestamp,
                       GCancellable *cancellable, GError **error)
 {
-  g_autoptr (GVariantDict) edited = dict;
-  g_autoptr (GVariant) metadata = g_variant_ref_sink (g_variant_dict_end (edited));
+  g_autoptr (GVariant) metadata = op_metadata_end (dict);
   g_autoptr (GFile) root = NULL;
   if (!ostree_repo_read_commit (repo, source, &root, NULL, cancellable, error))
     return NULL;

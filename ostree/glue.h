@@ -39,7 +39,12 @@ typedef struct {
 gboolean op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error);
 void op_commit_clear (OpCommit *commit);
 
+/* The value of a key, NULL if there is none of that type. */
+GVariant *op_metadata_lookup (GVariant *metadata, const char *key, const char *type);
+
 GVariantDict *op_metadata_edit (GVariant *metadata);
+/* Consumes dict. */
+GVariant *op_metadata_end (GVariantDict *dict);
 void op_metadata_set_string (GVariantDict *dict, const char *key, const char *value);
 void op_metadata_set_strv (GVariantDict *dict, const char *key, const char *const *value);
 

@@ -95,7 +95,7 @@ type leakTest struct {
 func newLeakTest(t *testing.T) *leakTest {
 	source := initRepo(t, "archive")
 	dir := tree(t)
-	newest := newCommit{ref: "main", dir: dir, subject: "subject", body: largeText}
+	newest := newCommit{ref: "main", dir: dir, subject: "subject", body: largeText, args: []string{"--add-metadata-string=text=" + largeText}}
 	l := &leakTest{
 		server:  httptest.NewServer(http.FileServer(http.Dir(source))),
 		dir:     t.TempDir(),
@@ -172,6 +172,16 @@ func (l *leakTest) round(t *testing.T, i int) {
 	offered, err := q.LoadCommit(l.commit)
 	check(err)
 	defer offered.Close()
+	offered.ContentDigest(ostree.MetaRefBinding)
+	if bound, _ := offered.MetaStrings(ostree.MetaRefBinding); !slices.Equal(bound, []string{"main"}) {
+		t.Fatalf("bound to %q", bound)
+	}
+	if text, ok := offered.MetaString("text"); text != largeText {
+		t.Fatalf("text is %.20q, %v", text, ok)
+	}
+	if _, ok := offered.MetaString(ostree.MetaRefBinding); ok {
+		t.Fatal("a list is a string")
+	}
 
 	tx, err := target.Begin(ctx)
 	check(err)

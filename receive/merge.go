@@ -46,8 +46,8 @@ func (r *receiver) bindings(ref ostree.Ref, received ostree.Checksum) ostree.Met
 		edit.Remove = append(edit.Remove, ostree.MetaCollectionBinding)
 	}
 	if isFlatpak(ref) {
-		edit.Strings["xa.ref"] = string(ref)
-		edit.Strings["xa.from_commit"] = received.String()
+		edit.Strings[metaFlatpakRef] = string(ref)
+		edit.Strings[metaFlatpakFrom] = received.String()
 	}
 	return edit
 }
