@@ -136,7 +136,11 @@ type MetadataEdit struct {
 // apply returns the metadata of c, changed, for op_write_commit_like or
 // op_metadata_end, which free it. Of a key that is there twice, the last one stays.
 func (e MetadataEdit) apply(c *Commit) *C.GVariantDict {
-	dict := C.op_metadata_edit((*C.GVariant)(c.metadata.Ptr()))
+	var metadata *C.GVariant
+	if c.metadata != nil {
+		metadata = (*C.GVariant)(c.metadata.Ptr())
+	}
+	dict := C.op_metadata_edit(metadata)
 	for key, value := range e.Strings {
 		ckey, freeKey := cstring(key)
 		cvalue, freeValue := cstring(value)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ostree-push/ostree"
 )
 
@@ -134,8 +136,8 @@ func TestWriteCommitLike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tx.SetRef("main", written)
 	})
+	move(t, repo, ostree.RefUpdate{Ref: "main", Old: src, New: written})
 
 	c := loadCommit(t, repo, written)
 	if c.Subject != from.Subject || c.Body != from.Body || c.Timestamp != from.Timestamp || c.Tree != from.Tree {
@@ -182,20 +184,16 @@ func TestPartialUntilCommitted(t *testing.T) {
 	source, refs := twoRefs(t, "")
 	from := open(t, source)
 	main := refs["main"]
-	pull := func(tx *ostree.Transaction) error {
-		return tx.Pull(ctx, ostree.PullOptions{
-			Remote: "file://" + source, Commits: []ostree.Checksum{main}, Flags: ostree.PullUntrusted,
-		})
+	importMain := func(repo *ostree.Repo, tx *ostree.Transaction) error {
+		importTree(t, repo, tx, from, main)
+		return tx.ImportCommit(ctx, from, main)
 	}
-	for name, write := range map[string]func(*ostree.Transaction) (ostree.Checksum, error){
-		"pulled": func(tx *ostree.Transaction) (ostree.Checksum, error) {
-			return main, pull(tx)
+	for name, write := range map[string]func(*ostree.Repo, *ostree.Transaction) (ostree.Checksum, error){
+		"imported": func(repo *ostree.Repo, tx *ostree.Transaction) (ostree.Checksum, error) {
+			return main, importMain(repo, tx)
 		},
-		"imported": func(tx *ostree.Transaction) (ostree.Checksum, error) {
-			return main, tx.Import(ctx, from, ostree.ObjectCommit, main)
-		},
-		"written": func(tx *ostree.Transaction) (ostree.Checksum, error) {
-			if err := pull(tx); err != nil {
+		"written": func(repo *ostree.Repo, tx *ostree.Transaction) (ostree.Checksum, error) {
+			if err := importMain(repo, tx); err != nil {
 				return ostree.Checksum{}, err
 			}
 			return tx.WriteCommitLike(ctx, loadCommit(t, from, main), main, ostree.MetadataEdit{})
@@ -203,82 +201,172 @@ func TestPartialUntilCommitted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := initRepo(t, "archive")
+			// Without syncing, libostree does not stage objects: a commit is there after all it has.
+			program(t, "--repo="+path, "config", "set", "core.fsync", "true")
 			repo := open(t, path)
 			var sum ostree.Checksum
 			in(t, repo, func(tx *ostree.Transaction) {
 				var err error
-				if sum, err = write(tx); err != nil {
+				if sum, err = write(repo, tx); err != nil {
 					t.Fatal(err)
 				}
 				if !loadCommit(t, repo, sum).Partial {
 					t.Error("the commit is not partial before all is there")
 				}
-				tx.SetRef("main", sum)
-				if len(refsOf(t, path)) != 0 {
-					t.Error("a ref moves before all is there")
-				}
 			})
 			if loadCommit(t, repo, sum).Partial {
 				t.Error("the commit is partial when all is there")
-			}
-			if got := refsOf(t, path)["main"]; got != sum {
-				t.Errorf("main is %v, not %v", got, sum)
 			}
 		})
 	}
 }
 
-func TestAbort(t *testing.T) {
-	path, refs := twoRefs(t, "")
-	// Without syncing, libostree does not stage objects.
-	program(t, "--repo="+path, "config", "set", "core.fsync", "true")
-	repo := open(t, path)
-	from := loadCommit(t, repo, refs["main"])
-	tx, err := repo.Begin(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := repo.Begin(context.Background()); err == nil {
-		t.Error("two transactions at a time")
-	}
-	written, err := tx.WriteCommitLike(context.Background(), from, refs["main"], ostree.MetadataEdit{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx.SetRef("main", written)
-	for range 2 {
-		if err := tx.Abort(); err != nil {
+// A commit that is there already keeps its detached metadata, and is not taken for a partial one at any time.
+func TestImportCommitThatIsThere(t *testing.T) {
+	source, refs := twoRefs(t, "")
+	main := refs["main"]
+	target := initRepo(t, "archive")
+	program(t, "--repo="+target, "pull-local", source, main.String())
+	sign := func(path, text string) {
+		program(t, "--repo="+path, "commit", "--branch=other", "--tree=ref="+main.String(), "--subject="+text)
+		if err := open(t, path).WriteDetachedMetadata(t.Context(), main, metadataOf(t, path, text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := repo.LoadCommit(written); !errors.Is(err, ostree.ErrNotFound) {
-		t.Errorf("a commit of an aborted transaction: %v", err)
-	}
-	if got := refsOf(t, path)["main"]; got != refs["main"] {
-		t.Error("a ref moved in an aborted transaction")
-	}
-	if err := tx.Commit(context.Background()); err == nil {
-		t.Error("an aborted transaction was committed")
-	}
-	in(t, repo, func(tx *ostree.Transaction) {})
-}
-
-// A transaction whose Commit failed can be aborted, and another one begun.
-func TestCommitFails(t *testing.T) {
-	path, refs := twoRefs(t, "")
-	repo := open(t, path)
-	tx, err := repo.Begin(context.Background())
+	sign(target, "the server's")
+	sign(source, "the pusher's")
+	repo := open(t, target)
+	before, err := repo.DetachedMetadata(t.Context(), main)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx.SetRef("main/below", refs["main"]) // main is a file
-	if err := tx.Commit(context.Background()); err == nil {
-		t.Fatal("refs main and main/below in one repository")
+	in(t, repo, func(tx *ostree.Transaction) {
+		if err := tx.ImportCommit(t.Context(), open(t, source), main); err != nil {
+			t.Fatal(err)
+		}
+		if loadCommit(t, repo, main).Partial {
+			t.Error("a whole commit is marked as partial")
+		}
+	})
+	if after, err := repo.DetachedMetadata(t.Context(), main); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the detached metadata was %q, and is %q, %v", before, after, err)
 	}
-	if err := tx.Abort(); err != nil {
+}
+
+// metadataOf returns detached metadata with a text in it, serialized.
+func metadataOf(t *testing.T, path, text string) []byte {
+	t.Helper()
+	sum := commit(t, path, newCommit{ref: "metadata", dir: t.TempDir(), args: []string{"--add-detached-metadata-string=text=" + text}})
+	metadata, err := open(t, path).DetachedMetadata(t.Context(), sum)
+	if err != nil {
 		t.Fatal(err)
 	}
-	in(t, repo, func(tx *ostree.Transaction) { tx.SetRef("below", refs["main"]) })
+	return metadata
+}
+
+// importTree imports all that a commit consists of but itself, and that the target lacks.
+func importTree(t *testing.T, target *ostree.Repo, tx *ostree.Transaction, from *ostree.Repo, sum ostree.Checksum) {
+	t.Helper()
+	check := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	take := func(kind ostree.ObjectType, sum ostree.Checksum) {
+		has, err := target.HasObject(t.Context(), kind, sum)
+		check(err)
+		if !has {
+			check(tx.Import(t.Context(), from, kind, sum))
+		}
+	}
+	var walk func(tree ostree.Tree)
+	walk = func(tree ostree.Tree) {
+		files, dirs, err := from.DirTree(tree.Contents)
+		check(err)
+		for _, file := range files {
+			take(ostree.ObjectFile, file)
+		}
+		for _, dir := range dirs {
+			walk(dir)
+		}
+		take(ostree.ObjectDirTree, tree.Contents)
+		take(ostree.ObjectDirMeta, tree.Meta)
+	}
+	commit, err := from.LoadCommit(sum)
+	check(err)
+	commit.Close()
+	walk(commit.Tree)
+}
+
+// Refs change one by one, if they show what they should; what cannot be changed is known before.
+func TestUpdateRefs(t *testing.T) {
+	path, refs := twoRefs(t, "")
+	repo := open(t, path)
+	main := refs["main"]
+	other := commit(t, path, newCommit{ref: "other", dir: t.TempDir()})
+	program(t, "--repo="+path, "refs", "--create=alias", "--alias", "main")
+	write(t, filepath.Join(path, "refs/heads/empty"), "")
+	program(t, "--repo="+path, "config", "set", "core.auto-update-summary", "true")
+
+	results := map[ostree.Ref]error{}
+	err := repo.UpdateRefs(t.Context(), []ostree.RefUpdate{
+		{Ref: "main", Old: main, New: other},
+		{Ref: "changed", Old: main, New: other},
+		{Ref: "other", Old: main, New: other},
+		{Ref: "a/b/new", New: main},
+		{Ref: "empty", New: main},
+		{Ref: "alias", Old: other, New: main},
+	}, func(u ostree.RefUpdate, err error) { results[u.Ref] = err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []ostree.Ref{"main", "a/b/new", "empty"} {
+		if err := results[ref]; err != nil {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+	for ref, now := range map[ostree.Ref]ostree.Checksum{"changed": {}, "other": other, "alias": other} {
+		var changed *ostree.RefChangedError
+		if !errors.As(results[ref], &changed) || changed.Now != now {
+			t.Errorf("%s: %v", ref, results[ref])
+		}
+	}
+	want := ostree.Refs{"main": other, "other": other, "alias": other, "a/b/new": main, "a/b/other": refs["a/b/other"], "empty": main}
+	if diff := cmp.Diff(want, refsOf(t, path)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if _, err := os.Lstat(filepath.Join(path, "summary")); err == nil {
+		t.Error("the summary has been written")
+	}
+
+	if err := repo.CheckRefUpdate("main/below"); err == nil {
+		t.Error("a ref below a ref")
+	}
+	if err := repo.CheckRefUpdate("alias"); err == nil {
+		t.Error("an alias")
+	}
+	for _, ref := range []ostree.Ref{"main", "a/b/third", "x/y/z", "a"} {
+		if err := repo.CheckRefUpdate(ref); err != nil {
+			t.Error(err)
+		}
+	}
+
+	// The first that cannot be changed ends it.
+	var done []ostree.Ref
+	err = repo.UpdateRefs(t.Context(), []ostree.RefUpdate{
+		{Ref: "main", Old: other, New: main}, {Ref: "main/below", New: main}, {Ref: "later", New: main},
+	}, func(u ostree.RefUpdate, err error) {
+		if err == nil {
+			done = append(done, u.Ref)
+		}
+	})
+	if err == nil || len(done) != 1 || done[0] != "main" {
+		t.Errorf("%v, %v", done, err)
+	}
+	move(t, repo, ostree.RefUpdate{Ref: "a/b/new", Old: main})
+	if _, ok := refsOf(t, path)["a/b/new"]; ok {
+		t.Error("a ref that was deleted is there")
+	}
 	program(t, "--repo="+path, "config", "set", "core.lock-timeout-secs", "0")
 	program(t, "--repo="+path, "prune") // nobody holds a lock
 }

@@ -59,39 +59,6 @@ op_repo_path (OstreeRepo *repo)
   return g_file_get_path (ostree_repo_get_path (repo));
 }
 
-static int
-compare_strings (gconstpointer a, gconstpointer b)
-{
-  return strcmp (*(const char *const *)a, *(const char *const *)b);
-}
-
-static char **
-refs_to_strv (GHashTable *refs)
-{
-  g_autofree const char **names = (const char **)g_hash_table_get_keys_as_array (refs, NULL);
-  guint n = g_hash_table_size (refs);
-  qsort (names, n, sizeof (char *), compare_strings);
-  char **strv = g_new0 (char *, 2 * n + 1);
-  for (guint i = 0; i < n; i++)
-    {
-      strv[2 * i] = g_strdup (names[i]);
-      strv[2 * i + 1] = g_strdup (g_hash_table_lookup (refs, names[i]));
-    }
-  return strv;
-}
-
-char **
-op_repo_list_refs (OstreeRepo *repo, GCancellable *cancellable, GError **error)
-{
-  g_autoptr (GHashTable) refs = NULL;
-  if (!ostree_repo_list_refs_ext (repo, NULL, &refs,
-                                  OSTREE_REPO_LIST_REFS_EXT_EXCLUDE_REMOTES
-                                      | OSTREE_REPO_LIST_REFS_EXT_EXCLUDE_MIRRORS,
-                                  cancellable, error))
-    return NULL;
-  return refs_to_strv (refs);
-}
-
 /* libostree checks the structure of commits that it writes, but marks those
  * that it reads as trusted, and GVariant then believes that strings have an
  * end. In a damaged repository they can be anything. */
@@ -212,7 +179,6 @@ op_pull (OstreeRepo *repo, const char *remote, const OpPullOptions *options,
   g_variant_dict_insert (&dict, "flags", "i", (gint32)options->flags);
   g_variant_dict_insert (&dict, "depth", "i", 0);
   g_variant_dict_insert (&dict, "disable-static-deltas", "b", TRUE);
-  g_variant_dict_insert (&dict, "inherit-transaction", "b", options->inherit_transaction);
   g_variant_dict_insert (&dict, "n-network-retries", "u", options->retries);
   g_variant_dict_insert (&dict, "update-frequency", "u", 100);
   g_variant_dict_insert (&dict, "gpg-verify", "b", FALSE);
@@ -648,6 +614,45 @@ op_sign_verify (OstreeSign *sign, const void *data, gsize size, GVariant *signat
   return ostree_sign_data_verify (sign, bytes, signatures, NULL, error);
 }
 
+/* libostree takes names that no client can check out: none at all, and the same twice. */
+static gboolean
+check_name (GHashTable *names, GVariant *entry, GError **error)
+{
+  const char *name;
+  g_variant_get_child (entry, 0, "&s", &name);
+  if (*name == '\0')
+    {
+      g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "It has an entry without a name");
+      return FALSE;
+    }
+  if (!g_hash_table_add (names, (gpointer)name))
+    {
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "It has two entries of the name %s", name);
+      return FALSE;
+    }
+  return TRUE;
+}
+
+static gboolean
+validate_dirtree (GVariant *tree, GError **error)
+{
+  if (!ostree_validate_structureof_dirtree (tree, error))
+    return FALSE;
+  g_autoptr (GVariant) files = g_variant_get_child_value (tree, 0);
+  g_autoptr (GVariant) dirs = g_variant_get_child_value (tree, 1);
+  g_autoptr (GHashTable) names = g_hash_table_new (g_str_hash, g_str_equal);
+  GVariant *lists[] = { files, dirs };
+  for (gsize l = 0; l < G_N_ELEMENTS (lists); l++)
+    for (gsize i = 0; i < g_variant_n_children (lists[l]); i++)
+      {
+        /* The name is the tree's own memory. */
+        g_autoptr (GVariant) entry = g_variant_get_child_value (lists[l], i);
+        if (!check_name (names, entry, error))
+          return FALSE;
+      }
+  return TRUE;
+}
+
 GBytes *
 op_metadata_object (OstreeRepo *repo, OstreeObjectType type, const char *checksum, GError **error)
 {
@@ -678,7 +683,7 @@ op_dirtree_children (OstreeRepo *repo, const char *checksum, gsize *n_files, GEr
     return NULL;
   g_autoptr (GVariant) tree = g_variant_ref_sink (
       g_variant_new_from_bytes (OSTREE_TREE_GVARIANT_FORMAT, bytes, FALSE));
-  if (!ostree_validate_structureof_dirtree (tree, error))
+  if (!validate_dirtree (tree, error))
     {
       g_prefix_error (error, "Dirtree %s: ", checksum);
       return NULL;
@@ -747,7 +752,7 @@ op_validate_metadata (OstreeObjectType type, const void *data, gsize size, GErro
   switch (type)
     {
     case OSTREE_OBJECT_TYPE_DIR_TREE:
-      return ostree_validate_structureof_dirtree (object, error);
+      return validate_dirtree (object, error);
     case OSTREE_OBJECT_TYPE_DIR_META:
       return ostree_validate_structureof_dirmeta (object, error);
     default:

@@ -22,9 +22,6 @@ gboolean op_repo_set_config (OstreeRepo *repo, const char *const *groups_keys_va
 char *op_repo_get_config (OstreeRepo *repo, const char *group, const char *key);
 char *op_repo_path (OstreeRepo *repo);
 
-/* The local refs, as name, checksum, name, checksum, …, NULL. */
-char **op_repo_list_refs (OstreeRepo *repo, GCancellable *cancellable, GError **error);
-
 typedef struct {
   GVariant *metadata; /* a{sv}, owned */
   char *subject;
@@ -56,7 +53,6 @@ char *op_write_commit_like (OstreeRepo *repo, const char *source, GVariantDict *
 typedef struct {
   const char *const *commits; /* checksums */
   OstreeRepoPullFlags flags;
-  gboolean inherit_transaction;
   guint32 retries;
 } OpPullOptions;
 
@@ -66,8 +62,8 @@ gboolean op_pull (OstreeRepo *repo, const char *remote, const OpPullOptions *opt
 GBytes *op_fetch_summary (OstreeRepo *repo, const char *remote, guint32 retries,
                           GCancellable *cancellable, GError **error);
 
-/* The refs of a summary, as op_repo_list_refs has them; NULL and an error if
- * the summary is not one. */
+/* The refs of a summary, as name, checksum, name, checksum, …, NULL; NULL and an error if the
+ * summary is not one. */
 char **op_summary_refs (const void *data, gsize size, GError **error);
 
 /* refs: as above. */

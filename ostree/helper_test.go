@@ -144,6 +144,19 @@ func in(t testing.TB, repo *ostree.Repo, f func(*ostree.Transaction)) {
 	}
 }
 
+// move changes refs.
+func move(t testing.TB, repo *ostree.Repo, updates ...ostree.RefUpdate) {
+	t.Helper()
+	err := repo.UpdateRefs(context.Background(), updates, func(_ ostree.RefUpdate, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // pullAll says how commits and all that belongs to them are pulled from a
 // trusted server.
 func pullAll(sums ...ostree.Checksum) ostree.PullOptions {

@@ -195,10 +195,8 @@ func (l *leakTest) round(t *testing.T, i int) {
 	check(err)
 	defer other.Close()
 	check(tx.Import(ctx, other, ostree.ObjectFile, l.object))
-	check(tx.Completes(l.missing))
-	check(tx.Pull(ctx, ostree.PullOptions{
-		Remote: "file://" + dir, Commits: []ostree.Checksum{l.commit}, Flags: ostree.PullUntrusted,
-	}))
+	importTree(t, target, tx, q, l.commit)
+	check(tx.ImportCommit(ctx, q, l.commit))
 	have, err := target.Refs(ctx)
 	check(err)
 	merged, err := tx.WriteCommitLike(ctx, offered, have["main"], ostree.MetadataEdit{
@@ -207,9 +205,13 @@ func (l *leakTest) round(t *testing.T, i int) {
 		Remove:      []string{"other"},
 	})
 	check(err)
-	tx.SetRef("main", merged)
 	if i%2 == 0 {
 		check(tx.Commit(ctx))
+		list, err := target.ListRefs(ctx)
+		check(err)
+		check(target.CheckRefUpdate("main"))
+		check(target.UpdateRefs(ctx, []ostree.RefUpdate{{Ref: "main", Old: list.Refs["main"], New: merged}, {Ref: "main", New: merged}},
+			func(ostree.RefUpdate, error) {}))
 		if i%10 == 0 {
 			check(target.RegenerateMetadata(ctx, ostree.Signers{}))
 		}

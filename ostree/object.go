@@ -6,7 +6,11 @@ import "C"
 import (
 	"context"
 	"io"
+	"os"
+	"strings"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // MaxMetadataSize is the size, in bytes, of the largest object that is no content
@@ -27,14 +31,31 @@ var extensions = map[ObjectType]string{
 	ObjectFile: "filez", ObjectDirTree: "dirtree", ObjectDirMeta: "dirmeta", ObjectCommit: "commit",
 }
 
+// Extension returns the extension of the files of such objects in an archive repository.
+func (t ObjectType) Extension() string { return extensions[t] }
+
 // ArchivePath returns where an archive repository has an object, below itself.
 func ArchivePath(t ObjectType, sum Checksum) string {
 	s := sum.String()
 	return "objects/" + s[:2] + "/" + s[2:] + "." + extensions[t]
 }
 
-// HasObject reports whether the repository, or a parent of it, has an object.
+// objectPath returns where the repository has an object, below itself.
+func (r *Repo) objectPath(t ObjectType, sum Checksum) string {
+	path := ArchivePath(t, sum)
+	if t == ObjectFile && r.Mode() != ModeArchive {
+		path = strings.TrimSuffix(path, "z")
+	}
+	return path
+}
+
+// HasObject reports whether the repository, its open transaction, or a parent of it, has an object. One
+// whose file is empty, as a crash of the machine may leave it, is not had.
 func (r *Repo) HasObject(ctx context.Context, t ObjectType, sum Checksum) (bool, error) {
+	size, err := r.storedSize(t, sum)
+	if err != nil || size >= 0 {
+		return err == nil && !r.isDamaged(t, size), err
+	}
 	c, done := cancellable(ctx)
 	defer done()
 	csum, free := cstring(sum.String())
@@ -47,6 +68,46 @@ func (r *Repo) HasObject(ctx context.Context, t ObjectType, sum Checksum) (bool,
 		return false, gerror(gerr)
 	}
 	return has != 0, nil
+}
+
+// isDamaged reports whether no object of that type can have a file of that size, in bytes.
+func (r *Repo) isDamaged(t ObjectType, size int64) bool {
+	return size == 0 && (t != ObjectFile || r.Mode() == ModeArchive)
+}
+
+// storedSize returns the size, in bytes, of the file of an object that is in the repository itself: not in
+// a parent of it, and not just staged by a transaction. It is -1 if there is none.
+func (r *Repo) storedSize(t ObjectType, sum Checksum) (int64, error) {
+	var stat unix.Stat_t
+	path := r.objectPath(t, sum)
+	err := unix.Fstatat(int(C.ostree_repo_get_dfd(r.c)), path, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	if err == unix.ENOENT {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return stat.Size, nil
+}
+
+// isStored reports whether an object is in the repository itself.
+func (r *Repo) isStored(t ObjectType, sum Checksum) (bool, error) {
+	size, err := r.storedSize(t, sum)
+	return err == nil && size >= 0 && !r.isDamaged(t, size), err
+}
+
+// removeDamaged removes the empty file in the place of an object that is about to be imported: libostree may
+// leave whatever is there in its place.
+func (r *Repo) removeDamaged(t ObjectType, sum Checksum) error {
+	size, err := r.storedSize(t, sum)
+	if err != nil || size < 0 || !r.isDamaged(t, size) {
+		return err
+	}
+	path := r.objectPath(t, sum)
+	if err := unix.Unlinkat(int(C.ostree_repo_get_dfd(r.c)), path, 0); err != nil && err != unix.ENOENT {
+		return &os.PathError{Op: "remove", Path: path, Err: err}
+	}
+	return nil
 }
 
 // CheckObject returns an error if an object is not what its checksum says, or not

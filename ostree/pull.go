@@ -56,47 +56,10 @@ const progressInterval = 100 * time.Millisecond
 // becomes is looked at between requests only: a transfer that stalls does not
 // end before its connection does.
 func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
-	return r.pull(ctx, opts, false)
+	return r.pull(ctx, opts)
 }
 
-// Pull pulls commits into the transaction.
-func (t *Transaction) Pull(ctx context.Context, opts PullOptions) error {
-	var incomplete []Checksum
-	for _, sum := range opts.Commits {
-		whole, err := t.repo.isWhole(ctx, sum)
-		if err != nil {
-			return err
-		}
-		if !whole {
-			incomplete = append(incomplete, sum)
-		}
-	}
-	if err := t.repo.pull(ctx, opts, true); err != nil {
-		return err
-	}
-	// libostree had marked them, too, but takes its marks off now, when all is staged.
-	for _, sum := range incomplete {
-		if err := t.Completes(sum); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isWhole reports whether a commit is there, and not marked as partial.
-func (r *Repo) isWhole(ctx context.Context, sum Checksum) (bool, error) {
-	if has, err := r.HasObject(ctx, ObjectCommit, sum); err != nil || !has {
-		return false, err
-	}
-	commit, err := r.LoadCommit(sum)
-	if err != nil {
-		return false, err
-	}
-	commit.Close()
-	return !commit.Partial, nil
-}
-
-func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
+func (r *Repo) pull(ctx context.Context, opts PullOptions) error {
 	repo, release, err := r.hold()
 	if err != nil {
 		return err
@@ -117,7 +80,6 @@ func (r *Repo) pull(ctx context.Context, opts PullOptions, inherit bool) error {
 	defer C.g_free(C.gpointer(copts))
 	copts.commits = commits
 	copts.flags = C.OstreeRepoPullFlags(opts.Flags)
-	copts.inherit_transaction = gboolean(inherit)
 	copts.retries = C.guint32(opts.Retries)
 
 	return withMainContext(func() error {

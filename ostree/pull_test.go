@@ -90,23 +90,33 @@ func TestPullUntrusted(t *testing.T) {
 	if err := quarantine.Pull(context.Background(), pullAll(refs["main"])); err != nil {
 		t.Fatal(err)
 	}
-	for _, mode := range []string{"archive", "bare-user"} {
-		target := open(t, initRepo(t, mode))
-		tx, err := target.Begin(context.Background())
+	// A pull that trusts its source stores it, and whoever imports it has to check it.
+	checkAll(t, quarantine, false)
+}
+
+// checkAll checks all content objects of an archive repository, of which all are whole, or one is not.
+func checkAll(t *testing.T, repo *ostree.Repo, whole bool) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(repo.Path(), "objects/??/*.filez"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for _, file := range files {
+		sum, err := ostree.ParseChecksum(filepath.Base(filepath.Dir(file)) + strings.TrimSuffix(filepath.Base(file), ".filez"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = tx.Pull(context.Background(), ostree.PullOptions{
-			Remote:  "file://" + quarantine.Path(),
-			Commits: []ostree.Checksum{refs["main"]},
-			Flags:   ostree.PullUntrusted,
-		})
-		if err == nil {
-			t.Errorf("a corrupt object was imported into a repository of mode %s", mode)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := tx.Abort(); err != nil {
-			t.Error(err)
+		if ostree.CheckBytes(ostree.ObjectFile, sum, data) != nil {
+			damaged++
 		}
+	}
+	if (damaged == 0) != whole {
+		t.Errorf("%d of %d objects are damaged", damaged, len(files))
 	}
 }
 
@@ -179,16 +189,6 @@ func TestCancelledBefore(t *testing.T) {
 	}
 	if _, err := repo.FetchSummary(ctx, "origin", 0); !errors.Is(err, ostree.ErrCancelled) {
 		t.Errorf("FetchSummary: %v", err)
-	}
-	tx, err := repo.Begin(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Pull(ctx, pullAll(refs["main"])); !errors.Is(err, ostree.ErrCancelled) {
-		t.Errorf("Pull in a transaction: %v", err)
-	}
-	if err := tx.Abort(); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -4,14 +4,22 @@ package ostree
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Ref is the name of a ref, such as "app/org.example.App/x86_64/stable",
@@ -59,47 +67,225 @@ type Refs map[Ref]Checksum
 // Sorted returns the refs in the order of their names.
 func (r Refs) Sorted() []Ref { return slices.Sorted(maps.Keys(r)) }
 
-// temporaryRefs are the files that libostree, setting a ref, writes beside it and
-// then renames (glnx_file_replace_contents_at). Whoever lists the refs at that
-// moment finds them, and so does anybody later if the writer died in between.
-var temporaryRefs = regexp.MustCompile(`(?:\A|/)tmp\.[A-Za-z0-9]{6}\z`)
+// RefList is what a repository has below refs/heads.
+type RefList struct {
+	// Refs are the refs that name a commit, which need not be there. Aliases
+	// are among them, with the commit of the ref that they lead to.
+	Refs Refs
+	// Aliases are the refs that are links, with the ref that each leads to: "" if
+	// that is none.
+	Aliases map[Ref]Ref
+	// Bad are the files that have the name of a ref and name no commit, and the directories
+	// that cannot be read, with what is wrong with them.
+	Bad map[Ref]error
+}
 
-// Refs returns the local refs of the repository: neither those of remotes nor
-// those of mirrored collections, nor what has the name of a temporary file of
-// libostree's.
+// headsDir is where the local refs are, below the repository.
+const headsDir = "refs/heads"
+
+// Refs returns the local refs of the repository that name a commit: neither
+// those of remotes nor those of mirrored collections.
 func (r *Repo) Refs(ctx context.Context) (Refs, error) {
-	// A temporary file may be gone when libostree wants to read it.
-	const tries = 20
-	for try := 1; ; try++ {
-		refs, err := r.listRefs(ctx)
-		if !errors.Is(err, ErrNotFound) || try == tries {
-			return refs, err
+	list, err := r.ListRefs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return list.Refs, nil
+}
+
+// ListRefs lists the local refs. What libostree's own list
+// (ostree_repo_list_refs_ext) fails at as a whole, such as one empty file or one
+// link to nowhere, is in Bad here; what it leaves out, files whose name no ref can have,
+// is left out here too.
+func (r *Repo) ListRefs(ctx context.Context) (*RefList, error) {
+	l := &refLister{
+		ctx: ctx, heads: filepath.Join(r.path, headsDir),
+		list: &RefList{Refs: Refs{}, Aliases: map[Ref]Ref{}, Bad: map[Ref]error{}},
+	}
+	if err := l.dir(""); err != nil {
+		return nil, err
+	}
+	return l.list, nil
+}
+
+type refLister struct {
+	ctx   context.Context
+	heads string // directory
+	list  *RefList
+}
+
+// dir lists a directory, by its path below heads.
+func (l *refLister) dir(below string) error {
+	if err := l.ctx.Err(); err != nil {
+		return context.Cause(l.ctx)
+	}
+	entries, err := os.ReadDir(filepath.Join(l.heads, below))
+	switch {
+	case below == "" && err != nil:
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // it has gone meanwhile
+	case err != nil:
+		l.list.Bad[Ref(below)] = pathless(err)
+		return nil
+	}
+	for _, entry := range entries {
+		if !refNames.MatchString(entry.Name()) {
+			continue
+		}
+		name := path.Join(below, entry.Name())
+		switch entry.Type() {
+		case fs.ModeDir:
+			err = l.dir(name)
+		case 0, fs.ModeSymlink:
+			err = l.file(name, entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file lists a file.
+func (l *refLister) file(name string, entry fs.DirEntry) error {
+	ref, err := ParseRef(name)
+	if err != nil {
+		l.list.Bad[Ref(name)] = err
+		return nil
+	}
+	if entry.Type() == 0 && temporaryName.MatchString(entry.Name()) {
+		if gone, err := l.waitForTemporary(name); err != nil || gone {
+			return err
+		}
+	}
+	var value refValue
+	if entry.Type() == fs.ModeSymlink {
+		value, err = readRef(l.heads, ref)
+	} else {
+		value.sum, err = readChecksumFile(filepath.Join(l.heads, name))
+	}
+	if value.isAlias {
+		l.list.Aliases[ref] = value.alias
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !value.isAlias:
+	case err != nil:
+		l.list.Bad[ref] = err
+	default:
+		l.list.Refs[ref] = value.sum
+	}
+	return nil
+}
+
+// temporaryName is what libostree calls the file that it writes beside a ref
+// that it sets, and renames at once (glnx_file_replace_contents_at). A ref may have such a name, too.
+var temporaryName = regexp.MustCompile(`\Atmp\.[A-Za-z0-9]{6}\z`)
+
+// A temporary file is there for microseconds. One that stays so long was left by somebody who
+// died; libostree takes it for a ref from then on.
+const (
+	temporaryLife = 2 * time.Second
+	temporaryPoll = 5 * time.Millisecond
+)
+
+// waitForTemporary waits until a file that may be a temporary one is gone, or is
+// too old to be one.
+func (l *refLister) waitForTemporary(name string) (gone bool, err error) {
+	for {
+		var stat unix.Stat_t
+		if unix.Lstat(filepath.Join(l.heads, name), &stat) != nil {
+			return true, nil
+		}
+		age := time.Since(time.Unix(stat.Ctim.Unix()))
+		if age < 0 || age > temporaryLife {
+			return false, nil
+		}
+		select {
+		case <-time.After(temporaryPoll):
+		case <-l.ctx.Done():
+			return false, context.Cause(l.ctx)
 		}
 	}
 }
 
-func (r *Repo) listRefs(ctx context.Context) (Refs, error) {
-	c, done := cancellable(ctx)
-	defer done()
-	var gerr *C.GError
-	list := C.op_repo_list_refs(r.c, c, &gerr)
-	if list == nil {
-		return nil, gerror(gerr)
-	}
-	return takeRefs(list)
+// refValue is what the file of a ref has.
+type refValue struct {
+	sum     Checksum
+	isAlias bool
+	alias   Ref // "": the link leads to no ref
 }
 
-// takeRefs reads a list of names and checksums, less those of temporary files,
-// and frees it.
+// errNoCommit is that a ref's file names no commit.
+var errNoCommit = errors.New("the file of the ref is empty, or has no checksum in it")
+
+// readRef reads the file of a ref.
+func readRef(heads string, ref Ref) (v refValue, err error) {
+	file := filepath.Join(heads, string(ref))
+	if link, err := os.Readlink(file); err == nil {
+		v.isAlias = true
+		v.alias = aliasOf(ref, link)
+		if v.alias == "" {
+			return v, fmt.Errorf("it is a link to %q, which is no ref", link)
+		}
+	}
+	v.sum, err = readChecksumFile(file)
+	return v, err
+}
+
+// readChecksumFile reads a file that has nothing but a checksum and white space in it. There
+// may be a great many of them, so it makes no call more than it must.
+func readChecksumFile(file string) (sum Checksum, err error) {
+	fd := -1
+	for fd, err = -1, unix.EINTR; err == unix.EINTR; {
+		fd, err = unix.Open(file, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return sum, err
+	}
+	defer unix.Close(fd)
+	var content [256]byte
+	n := 0
+	for n, err = 0, unix.EINTR; err == unix.EINTR; {
+		n, err = unix.Read(fd, content[:])
+	}
+	if err != nil {
+		return sum, err
+	}
+	if sum, err = ParseChecksum(string(bytes.TrimSpace(content[:n]))); err != nil {
+		return sum, errNoCommit
+	}
+	return sum, nil
+}
+
+// aliasOf returns the ref that a link in the place of ref leads to, "" if none.
+func aliasOf(ref Ref, link string) Ref {
+	if path.IsAbs(link) {
+		return ""
+	}
+	to, err := ParseRef(path.Join(path.Dir(string(ref)), link))
+	if err != nil {
+		return ""
+	}
+	return to
+}
+
+// pathless returns an error without the path that it names: whoever reports it
+// names the ref.
+func pathless(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// takeRefs reads a list of names and checksums, and frees it.
 func takeRefs(list **C.char) (Refs, error) {
 	defer C.g_strfreev(list)
 	n := int(C.g_strv_length(list))
 	strv := unsafe.Slice(list, n)
 	refs := make(Refs, n/2)
 	for i := 0; i+1 < n; i += 2 {
-		if temporaryRefs.MatchString(C.GoString(strv[i])) {
-			continue
-		}
 		ref, err := ParseRef(C.GoString(strv[i]))
 		if err != nil {
 			return nil, err
@@ -111,4 +297,115 @@ func takeRefs(list **C.char) (Refs, error) {
 		refs[ref] = sum
 	}
 	return refs, nil
+}
+
+// RefUpdate is a change of one local ref.
+type RefUpdate struct {
+	Ref Ref
+	// Old is the commit that the ref has to show when it is changed, zero if
+	// there has to be none.
+	Old Checksum
+	// New is the commit that it is to show then; zero deletes the ref.
+	New Checksum
+}
+
+// RefChangedError is that a ref does not show what it should when it is to be changed:
+// somebody else has changed it meanwhile.
+type RefChangedError struct {
+	Ref Ref
+	Now Checksum // zero: it shows no commit
+}
+
+func (e *RefChangedError) Error() string {
+	if e.Now.IsZero() {
+		return fmt.Sprintf("ref %s is not there any more", e.Ref)
+	}
+	return fmt.Sprintf("ref %s shows commit %s now", e.Ref, e.Now)
+}
+
+// CheckRefUpdate returns an error if a ref could not be changed: its directory
+// cannot be written, or something stands in its place that is no ref.
+func (r *Repo) CheckRefUpdate(ref Ref) error {
+	heads := filepath.Join(r.path, headsDir)
+	file := filepath.Join(heads, string(ref))
+	info, err := os.Lstat(file)
+	switch {
+	case err == nil && info.IsDir():
+		// libostree replaces one that has no refs in it.
+	case err == nil && info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("ref %s is an alias", ref)
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("ref %s: its file is no regular file", ref)
+	}
+	dir := filepath.Dir(file)
+	for ; dir != heads; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("ref %s: %s is no directory", ref, r.below(dir))
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("ref %s: directory %s cannot be written: %w", ref, r.below(dir), err)
+	}
+	return nil
+}
+
+// below returns the part of a path that is below the repository.
+func (r *Repo) below(path string) string {
+	rel, err := filepath.Rel(r.path, path)
+	if err != nil {
+		return path
+	}
+	return rel
+}
+
+// UpdateRefs changes refs, one by one, and calls done for each one right after: nil
+// if it was changed, a *RefChangedError if it did not show what it should, and then the others are
+// changed all the same. Any other error ends it. libostree has no way to compare and set in one step:
+// a change by somebody else in the microseconds between the two is lost.
+//
+// The summary is left alone, also where core.auto-update-summary is set.
+func (r *Repo) UpdateRefs(ctx context.Context, updates []RefUpdate, done func(RefUpdate, error)) (err error) {
+	// In a transaction libostree leaves the summary to its end, which never comes:
+	// nothing is staged in this one, and refs that are set at once stay set.
+	t, err := r.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Abort()) }()
+	for _, u := range updates {
+		err := r.updateRef(ctx, u)
+		done(u, err)
+		if changed := (*RefChangedError)(nil); err != nil && !errors.As(err, &changed) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Repo) updateRef(ctx context.Context, u RefUpdate) error {
+	now, err := readRef(filepath.Join(r.path, headsDir), u.Ref)
+	if err != nil {
+		now.sum = Checksum{} // it is to be replaced
+	}
+	if now.sum != u.Old || now.isAlias {
+		return &RefChangedError{u.Ref, now.sum}
+	}
+	c, done := cancellable(ctx)
+	defer done()
+	cref, freeRef := cstring(string(u.Ref))
+	defer freeRef()
+	var csum *C.char
+	if !u.New.IsZero() {
+		sum, freeSum := cstring(u.New.String())
+		defer freeSum()
+		csum = sum
+	}
+	var gerr *C.GError
+	if C.ostree_repo_set_ref_immediate(r.c, nil, cref, csum, c, &gerr) == 0 {
+		return fmt.Errorf("ref %s: %w", u.Ref, gerror(gerr))
+	}
+	return nil
 }

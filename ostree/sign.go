@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // GPGSignatures is the key, in detached metadata and in summary.sig, of OpenPGP
@@ -83,20 +85,21 @@ func (r *Repo) AddSummarySignatures(key string, signatures [][]byte) error {
 	defer freeList()
 	cold := C.CBytes(old)
 	defer C.free(cold)
-	return replaceFile(path, takeBytes(C.op_append_signatures(cold, C.gsize(len(old)), ckey, list)))
+	return r.ReplaceFile("summary.sig", takeBytes(C.op_append_signatures(cold, C.gsize(len(old)), ckey, list)), 0o644)
 }
 
-// replaceFile gives a file new content, so that a reader sees the old one or
-// the new one.
-func replaceFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+// ReplaceFile gives a file in the repository's directory, by its name, new content, so that a reader, and whoever
+// starts the machine after a crash, sees the old one or the new one. What a process that is killed leaves
+// is in tmp/, where libostree removes it.
+func (r *Repo) ReplaceFile(name string, content []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Join(r.path, "tmp"), name+"-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // fails when it has its new name
 	_, err = f.Write(content)
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = f.Chmod(mode)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -104,7 +107,10 @@ func replaceFile(path string, content []byte) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), filepath.Join(r.path, name)); err != nil {
+		return err
+	}
+	return os.NewSyscallError("fsync", unix.Fsync(int(C.ostree_repo_get_dfd(r.c))))
 }
 
 func signatureList(signatures [][]byte) (*C.GVariant, func()) {

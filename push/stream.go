@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ostree-push/ostree"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -110,8 +112,18 @@ func (s *streamPush) read(kind stream.Kind) func() ([]byte, error) {
 	}
 }
 
-// push is the course of a push.
+// push is the course of a push. If we give up, the receiver is told why.
 func (s *streamPush) push(ctx context.Context) error {
+	err := s.course(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, stream.ErrEnded) && !errors.Is(err, unix.EPIPE) {
+		if payload, jsonErr := json.Marshal(stream.Ended{Error: err.Error()}); jsonErr == nil {
+			s.conn.Write(stream.Failure, payload)
+		}
+	}
+	return err
+}
+
+func (s *streamPush) course(ctx context.Context) error {
 	if err := s.readHello(); err != nil {
 		return err
 	}
@@ -144,7 +156,73 @@ func (s *streamPush) push(ctx context.Context) error {
 		return err
 	}
 	s.roundTrip = min(s.roundTrip, time.Since(asked))
-	return newSender(ctx, s, list, missing).run()
+	if err := newSender(ctx, s, list, missing).run(); err != nil {
+		return err
+	}
+	return s.answer(ctx, wanted)
+}
+
+// answer sends what the receiver asks for, as long as it does: it looks itself for what is
+// missing, since it may have less than it seems to have.
+func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error {
+	var may map[seenKey]struct{} // be asked for
+	for {
+		asked, err := s.readAsked()
+		if err != nil || len(asked) == 0 {
+			return err
+		}
+		if may == nil {
+			if may, err = s.objectsOf(ctx, wanted); err != nil {
+				return err
+			}
+		}
+		for _, e := range asked {
+			if _, ok := may[keyOf(e)]; !ok {
+				return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e.Name())
+			}
+			size, err := s.send(ctx, s.conn, e)
+			if err != nil {
+				return err
+			}
+			s.count(size)
+		}
+		if err := s.conn.End(stream.Object); err != nil {
+			return err
+		}
+	}
+}
+
+// readAsked reads what the receiver asks for; nothing, when it has all that it needs.
+func (s *streamPush) readAsked() (asked []stream.Entry, err error) {
+	for {
+		f, ok := <-s.frames
+		switch {
+		case !ok:
+			return nil, nil
+		case f.kind != stream.Ask:
+			return nil, fmt.Errorf("the receiver sends a frame %q instead of %q", f.kind, stream.Ask)
+		case len(f.payload) == 0:
+			return asked, nil
+		}
+		some, err := stream.ParseList(f.payload)
+		if err != nil {
+			return nil, err
+		}
+		if asked = append(asked, some...); len(asked) > stream.MaxObjects {
+			return nil, fmt.Errorf("the receiver asks for more than %d objects", stream.MaxObjects)
+		}
+	}
+}
+
+// objectsOf returns what commits consist of.
+func (s *streamPush) objectsOf(ctx context.Context, commits []ostree.Checksum) (map[seenKey]struct{}, error) {
+	w := &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}, emit: func(stream.Entry) error { return nil }}
+	for _, sum := range commits {
+		if err := w.walkCommit(sum); err != nil {
+			return nil, err
+		}
+	}
+	return w.seen, nil
 }
 
 func (s *streamPush) readHello() error {
@@ -272,13 +350,8 @@ func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, err
 		if !offered[sum] {
 			return nil, fmt.Errorf("the receiver wants commit %s, which was not offered", sum)
 		}
-		commit, err := s.src.repo.LoadCommit(sum)
-		if err != nil {
-			return nil, fmt.Errorf("local repository: commit %s: %w", sum, err)
-		}
-		commit.Close()
-		if err := w.walk(commit.Tree); err != nil {
-			return nil, fmt.Errorf("local repository: commit %s: %w", sum, err)
+		if err := w.walkCommit(sum); err != nil {
+			return nil, err
 		}
 	}
 	if rest := list.rest(); len(rest) > 0 {
@@ -386,6 +459,18 @@ func (w *walker) skip(tree ostree.Tree) error {
 		return nil // only a part of it is here
 	}
 	return err
+}
+
+func (w *walker) walkCommit(sum ostree.Checksum) error {
+	commit, err := w.repo.LoadCommit(sum)
+	if err != nil {
+		return fmt.Errorf("local repository: commit %s: %w", sum, err)
+	}
+	commit.Close()
+	if err := w.walk(commit.Tree); err != nil {
+		return fmt.Errorf("local repository: commit %s: %w", sum, err)
+	}
+	return nil
 }
 
 func (w *walker) walk(tree ostree.Tree) error {

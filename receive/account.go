@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
@@ -13,7 +14,7 @@ import (
 // within finds the repository that entry names and the policy for it, and has do
 // receive. The audit log gets the entry, whatever comes of that; if there is
 // to be a log that cannot be written, nothing is done.
-func (l Limits) within(entry *audit.Entry, do func(*location, *config.Config, []string) (report.Totals, error)) (err error) {
+func (l Limits) within(entry *audit.Entry, do func(*location, *config.Config, []string, *ledger) (report.Totals, error)) (err error) {
 	policy, err := l.load()
 	if err != nil {
 		return err
@@ -47,7 +48,7 @@ func (l Limits) within(entry *audit.Entry, do func(*location, *config.Config, []
 	if findErr != nil {
 		return findErr
 	}
-	totals, err := do(at, c, policy.Warnings())
+	totals, err := do(at, c, policy.Warnings(), &ledger{log, entry})
 	entry.Bytes = totals.Bytes
 	return err
 }
@@ -62,8 +63,28 @@ type recorder struct {
 func (r *recorder) Ref(ref report.Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entry.Refs = append(r.entry.Refs, audit.Ref{
-		Ref: string(ref.Ref), Old: ref.Old, New: ref.New, Received: ref.Received, Verdict: string(ref.Status),
-	})
+	r.entry.Refs = append(r.entry.Refs, auditRef(ref))
 	r.Sink.Ref(ref)
+}
+
+func auditRef(ref report.Ref) audit.Ref {
+	return audit.Ref{Ref: string(ref.Ref), Old: ref.Old, New: ref.New, Received: ref.Received, Verdict: string(ref.Status)}
+}
+
+// ledger puts on record what a receive is about to do: should it be killed, its last line is never
+// written.
+type ledger struct {
+	log   *audit.Log
+	entry *audit.Entry
+}
+
+// intend records that refs are about to move. Its line has the ID of the last one.
+func (l *ledger) intend(due []*verdict) error {
+	line := *l.entry
+	line.Refs = nil
+	for _, v := range due {
+		line.Refs = append(line.Refs, auditRef(v.result()))
+	}
+	line.Verdict, line.Seconds = audit.Intended, time.Since(line.Time).Seconds()
+	return l.log.Write(&line)
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"ostree-push/ostree"
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // This file is one way to fill a quarantine: libostree pulls from a URL.
@@ -71,9 +74,6 @@ func (p *pullFiller) close() {
 		p.gateway.close()
 	}
 }
-
-// checked reports that nothing has been checked yet.
-func (p *pullFiller) checked() bool { return false }
 
 // connectKeys makes a remote that nothing is pulled from, for its keys.
 func (r *receiver) connectKeys(q *quarantine) error { return r.addRemote(q, "file:///nowhere") }
@@ -163,7 +163,86 @@ func (p *pullFiller) fillContent(ctx context.Context, q *quarantine, accepted []
 	if err := p.pull(ctx, q, checksums(accepted), 0); err != nil {
 		return fmt.Errorf("fetch the objects: %w", err)
 	}
+	return q.checkAll(ctx)
+}
+
+// fetch brings single objects into the quarantine: a pull does not look for what a commit lacks that the
+// target takes for whole.
+func (p *pullFiller) fetch(ctx context.Context, q *quarantine, objects []stream.Entry) error {
+	for _, e := range objects {
+		if err := p.fetchObject(ctx, q, e); err != nil {
+			return fmt.Errorf("fetch object %s, which is missing: %w", e.Name(), err)
+		}
+		p.r.totals.Objects++
+	}
 	return nil
+}
+
+func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine, e stream.Entry) (err error) {
+	if err := q.checkSpace(); err != nil {
+		return err
+	}
+	f, err := q.create(e.Type, e.Sum)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if p.gateway != nil {
+		err = p.fetchFile(ctx, f, ostree.ArchivePath(e.Type, e.Sum))
+	} else {
+		err = copyObject(ctx, p.source.Path, f, e)
+	}
+	if err != nil {
+		return err
+	}
+	if info, err := f.Stat(); err == nil {
+		p.r.totals.Bytes += info.Size()
+	}
+	return checkFile(ctx, f, e)
+}
+
+// fetchFile writes a file of the source, which is not to be waited for longer than the configured timeout.
+func (p *pullFiller) fetchFile(ctx context.Context, to io.Writer, path string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(p.r.config.Timeout, func() { cancel(errStalled) })
+	defer timer.Stop()
+	return withCause(ctx, p.gateway.fetchTo(ctx, writerFunc(func(b []byte) (int, error) {
+		timer.Reset(p.r.config.Timeout)
+		return to.Write(b)
+	}), path))
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// copyObject writes an object of the repository in a directory, in the form that archive
+// repositories have it in.
+func copyObject(ctx context.Context, dir string, to io.Writer, e stream.Entry) error {
+	source, err := ostree.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	if e.Type != ostree.ObjectFile {
+		object, err := source.Metadata(e.Type, e.Sum)
+		if err == nil {
+			_, err = to.Write(object)
+		}
+		return err
+	}
+	content, err := source.OpenContent(ctx, e.Sum)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	_, err = io.Copy(to, content)
+	return err
 }
 
 func checksums(vs []verdict) []ostree.Checksum {

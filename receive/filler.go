@@ -5,20 +5,23 @@ import (
 	"time"
 
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
-// filler is a way to fill a quarantine.
+// filler is a way to fill a quarantine. When fillContent and fetch have returned without an error, every object in
+// it has been compared with its checksum.
 type filler interface {
 	// start gets the quarantine ready, with the keys to verify with.
 	start(ctx context.Context, q *quarantine) error
 	// fillCommits lists the source's refs, and brings the commits of those that
 	// are wanted into the quarantine.
 	fillCommits(ctx context.Context, q *quarantine) (*offers, error)
-	// fillContent brings everything that the accepted commits need, and the
-	// target does not have, into the quarantine. There may be none.
+	// fillContent brings what the accepted commits need, and the target does not have, into the
+	// quarantine, as far as the source tells without being asked. There may be no commits.
 	fillContent(ctx context.Context, q *quarantine, accepted []verdict) error
-	// checked reports whether each object has been compared with its checksum.
-	checked() bool
+	// fetch brings objects into the quarantine that the source is asked for by name. It is an error
+	// if it cannot have all of them.
+	fetch(ctx context.Context, q *quarantine, objects []stream.Entry) error
 	// close ends all dealings with the source.
 	close()
 }

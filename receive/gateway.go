@@ -146,6 +146,26 @@ func (g *gateway) fetch(ctx context.Context, w http.ResponseWriter, path string)
 	return g.copy(w, resp, path)
 }
 
+// fetchTo writes a file of the source's repository.
+func (g *gateway) fetchTo(ctx context.Context, w io.Writer, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.source.JoinPath(path).String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := g.client.Do(req)
+	if err != nil {
+		if urlErr := (*url.Error)(nil); errors.As(err, &urlErr) {
+			err = urlErr.Err // the URL may have a secret in it
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the source answers %s", resp.Status)
+	}
+	return g.copy(w, resp, path)
+}
+
 // copy hands on the body of a response, as long as it is within bounds.
 func (g *gateway) copy(w io.Writer, resp *http.Response, path string) error {
 	body := io.Reader(resp.Body)

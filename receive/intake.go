@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"ostree-push/ostree"
 	"ostree-push/report"
@@ -145,7 +149,7 @@ func (in *intake) finish() error {
 		return in.broken
 	}
 	for e := range in.missing {
-		return fmt.Errorf("object %s has not been sent", e.Sum)
+		return faulty(fmt.Errorf("object %s has not been sent", e.Sum))
 	}
 	return nil
 }
@@ -202,7 +206,7 @@ func (in *intake) claim(e stream.Entry) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if _, ok := in.missing[e]; !ok {
-		return fmt.Errorf("object %s: nobody asked for it", e.Sum)
+		return faulty(fmt.Errorf("object %s: nobody asked for it", e.Sum))
 	}
 	delete(in.missing, e)
 	return nil
@@ -218,7 +222,7 @@ func (in *intake) count(size int64) {
 // space returns an error if an object is too large for its kind, or for the disk.
 func (in *intake) space(e stream.Entry, size int64) error {
 	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
-		return fmt.Errorf("%d bytes are too many", size)
+		return faulty(fmt.Errorf("%d bytes are too many", size))
 	}
 	size = max(size, blockSize)
 	if size < spaceStep && in.sinceSpace.Add(size) < spaceStep {
@@ -267,6 +271,7 @@ func (in *intake) check(b *batch) error {
 		if errors.Is(err, ostree.ErrCancelled) {
 			err = nil // whoever resumes checks it
 		}
+		err = faulty(err)
 		if err := errors.Join(err, b.large.Close()); err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)
 		}
@@ -278,7 +283,7 @@ func (in *intake) check(b *batch) error {
 		if in.failed() != nil {
 			return nil
 		}
-		err := ostree.CheckBytes(e.Type, e.Sum, data[:e.size])
+		err := faulty(ostree.CheckBytes(e.Type, e.Sum, data[:e.size]))
 		if err == nil {
 			err = in.q.write(e.Type, e.Sum, data[:e.size])
 		}
@@ -308,4 +313,66 @@ func checkFile(ctx context.Context, f *os.File, e stream.Entry) error {
 		return err
 	}
 	return ostree.CheckBytes(e.Type, e.Sum, data)
+}
+
+// checkAll checks all objects in the quarantine.
+func (q *quarantine) checkAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	work := make(chan stream.Entry, 1000)
+	checkers := startWorkers(work, func(e stream.Entry) {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := q.checkObject(ctx, e); err != nil {
+			cancel(fmt.Errorf("object %s: %w", e.Name(), err))
+		}
+	})
+	err := q.eachObject(func(e stream.Entry) { work <- e })
+	close(work)
+	checkers.wait()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("receive the objects: %w", err)
+	}
+	return nil
+}
+
+// checkObject checks one object in the quarantine.
+func (q *quarantine) checkObject(ctx context.Context, e stream.Entry) error {
+	f, err := os.OpenFile(q.objectPath(e.Type, e.Sum), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return faulty(checkFile(ctx, f, e))
+}
+
+// eachObject calls f for each object in the quarantine.
+func (q *quarantine) eachObject(f func(stream.Entry)) error {
+	dirs, err := filepath.Glob(filepath.Join(q.dir, "objects", "[0-9a-f][0-9a-f]"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			hex, extension, _ := strings.Cut(entry.Name(), ".")
+			sum, err := ostree.ParseChecksum(filepath.Base(dir) + hex)
+			if err != nil {
+				continue
+			}
+			for _, t := range []ostree.ObjectType{ostree.ObjectFile, ostree.ObjectDirTree, ostree.ObjectDirMeta, ostree.ObjectCommit} {
+				if t.Extension() == extension {
+					f(stream.Entry{Type: t, Sum: sum})
+				}
+			}
+		}
+	}
+	return nil
 }

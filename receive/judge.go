@@ -11,15 +11,17 @@ import (
 )
 
 // verdict is what is to become of one ref. An accepted one is merged; the
-// merge fills in what it wrote.
+// merge fills in what it wrote, and moving the ref that it has moved.
 type verdict struct {
 	offer
-	current ostree.Checksum // zero: the ref is new
+	current ostree.Checksum // what the ref shows; zero: nothing
+	parent  ostree.Checksum // current, unless that commit cannot be read
 	status  report.Status
 	reason  string
 	// warnings say in full why the ref should not move.
 	warnings []string
 	merged   ostree.Checksum
+	moved    bool
 }
 
 func (v *verdict) accepted() bool {
@@ -42,13 +44,33 @@ func (vs *verdicts) accepted() []verdict {
 	return accepted
 }
 
-// moved returns the refs that are accepted.
-func (vs *verdicts) moved() []ostree.Ref {
-	var refs []ostree.Ref
-	for _, v := range vs.accepted() {
-		refs = append(refs, v.ref)
+// due returns those that are accepted and have not moved yet.
+func (vs *verdicts) due() []*verdict {
+	var due []*verdict
+	for i := range vs.all {
+		if v := &vs.all[i]; v.accepted() && !v.moved {
+			due = append(due, v)
+		}
 	}
-	return refs
+	return due
+}
+
+// moved returns those whose refs have moved.
+func (vs *verdicts) moved() []*verdict {
+	var moved []*verdict
+	for i := range vs.all {
+		if v := &vs.all[i]; v.moved {
+			moved = append(moved, v)
+		}
+	}
+	return moved
+}
+
+// giveUp rejects what is accepted and has not moved.
+func (vs *verdicts) giveUp(reason string) {
+	for _, v := range vs.due() {
+		v.status, v.reason = report.Rejected, reason
+	}
 }
 
 // report says what became, or in a dry run would become, of each ref.
@@ -57,46 +79,79 @@ func (vs *verdicts) report(sink report.Sink) {
 		sum := vs.current[ref].String()
 		sink.Ref(report.Ref{Ref: ref, Status: report.UpToDate, Old: sum, New: sum, Received: sum})
 	}
-	for _, v := range vs.all {
-		result := report.Ref{Ref: v.ref, Status: v.status, Received: v.commit.Checksum.String(), Reason: v.reason}
-		if !v.current.IsZero() {
-			result.Old = v.current.String()
-		}
-		switch {
-		case !v.accepted():
-			result.New = result.Old
-		case !v.merged.IsZero():
-			result.New = v.merged.String()
-		}
-		sink.Ref(result)
+	for i := range vs.all {
+		sink.Ref(vs.all[i].result())
 	}
+}
+
+// result is what is said of a ref.
+func (v *verdict) result() report.Ref {
+	result := report.Ref{Ref: v.ref, Status: v.status, Received: v.commit.Checksum.String(), Reason: v.reason}
+	if !v.current.IsZero() {
+		result.Old = v.current.String()
+	}
+	switch {
+	case !v.accepted():
+		result.New = result.Old
+	case !v.merged.IsZero():
+		result.New = v.merged.String()
+	}
+	return result
 }
 
 // judge compares each offer with the target's current commit, and hands every
 // verdict to announce.
 func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verdict)) (*verdicts, error) {
-	have, err := r.target.Refs(ctx)
+	list, err := r.target.ListRefs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list refs: %w", err)
 	}
 	vs := &verdicts{current: wanted.current}
 	for _, offer := range wanted.offers {
-		v := verdict{offer: offer, status: report.New}
-		if sum, ok := have[offer.ref]; ok {
-			current, err := r.target.LoadCommit(sum)
-			if err != nil {
-				return nil, fmt.Errorf("ref %s: load current commit %s: %w", offer.ref, sum, err)
-			}
-			v = compare(offer, current, r.config.Force)
-			current.Close()
-		}
+		v := r.judgeOne(offer, list)
 		announce(v)
 		vs.all = append(vs.all, v)
 	}
-	if err := vs.checkNames(have); err != nil {
+	if err := vs.checkNames(list.Refs); err != nil {
 		return nil, err
 	}
+	for _, v := range vs.accepted() {
+		if err := r.target.CheckRefUpdate(v.ref); err != nil {
+			return nil, err
+		}
+	}
 	return vs, nil
+}
+
+// judgeOne judges one offer. A ref that shows nothing that can be read does not keep it
+// from being replaced.
+func (r *receiver) judgeOne(o offer, list *ostree.RefList) verdict {
+	v := verdict{offer: o, status: report.New}
+	if to, alias := list.Aliases[o.ref]; alias {
+		v.status, v.reason = report.Rejected, "it is an alias"
+		if to != "" && r.config.AllowsRef(string(to)) {
+			v.reason = fmt.Sprintf("it is an alias of %s", to)
+		}
+		v.current = list.Refs[o.ref]
+		v.warnings = []string{fmt.Sprintf("ref %s cannot be pushed: %s; push the ref that it leads to", o.ref, v.reason)}
+		return v
+	}
+	if err, bad := list.Bad[o.ref]; bad {
+		r.sink.Log(report.Debug, fmt.Sprintf("ref %s is to be replaced: %v", o.ref, err))
+		return v
+	}
+	sum, ok := list.Refs[o.ref]
+	if !ok {
+		return v
+	}
+	current, err := r.target.LoadCommit(sum)
+	if err != nil {
+		r.sink.Log(report.Warning, fmt.Sprintf("ref %s: its current commit %s cannot be read, so what is pushed has no parent: %v", o.ref, sum, err))
+		v.status, v.current = report.Updated, sum
+		return v
+	}
+	defer current.Close()
+	return compare(o, current, r.config.Force)
 }
 
 // checkNames returns an error if an accepted ref could not be set because its
@@ -120,13 +175,14 @@ func (vs *verdicts) checkNames(have ostree.Refs) error {
 // compare judges a ref that exists: its commit is replaced only by a strictly
 // newer one with other content, unless that is forced.
 func compare(o offer, current *ostree.Commit, force bool) verdict {
-	v := verdict{offer: o, current: current.Checksum, status: report.Updated}
+	v := verdict{offer: o, current: current.Checksum, parent: current.Checksum, status: report.Updated}
 	if o.commit.Timestamp <= current.Timestamp {
 		v.reason = "not newer"
 		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s is not newer than current %s commit %s",
 			o.ref, o.commit.Checksum, o.ref, current.Checksum))
 	}
-	if o.commit.Tree == current.Tree {
+	sameTree := o.commit.Tree == current.Tree
+	if sameTree {
 		v.reason = "same content"
 		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s has the same content as current %s commit %s",
 			o.ref, o.commit.Checksum, o.ref, current.Checksum))
@@ -135,19 +191,28 @@ func compare(o offer, current *ostree.Commit, force bool) verdict {
 	case len(v.warnings) == 0:
 	case force:
 		v.status = report.Forced
-	case sameButForBindings(o.commit, current):
-		v.status = report.UpToDate
-	default:
+	case !sameTree:
 		v.status = report.Rejected
+	case !sameButForTime(o.commit, current):
+		v.status, v.reason = report.Rejected, "other metadata"
+		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s differs from the current one in its metadata alone, and that is only taken with --force",
+			o.ref, o.commit.Checksum))
+	case o.commit.Timestamp < current.Timestamp:
+		v.status, v.reason = report.Rejected, "not newer"
+	default:
+		v.status, v.reason, v.warnings = report.UpToDate, "", nil
 	}
 	return v
 }
 
-// sameButForBindings reports whether current is what merging received has
-// written, some other time.
-func sameButForBindings(received, current *ostree.Commit) bool {
-	return received.Tree == current.Tree && received.Timestamp == current.Timestamp &&
-		received.Subject == current.Subject && received.Body == current.Body
+// sameButForTime reports whether merging the one commit would publish just what the other
+// one does, but for the timestamp.
+func sameButForTime(received, current *ostree.Commit) bool {
+	timeless := func(c ostree.Commit) *ostree.Commit {
+		c.Timestamp = 0
+		return &c
+	}
+	return publishedDigest(timeless(*received)) == publishedDigest(timeless(*current))
 }
 
 // announce says why a ref should not move, and if it does all the same.
@@ -160,34 +225,33 @@ func (r *receiver) announce(v verdict) {
 	}
 }
 
-// judgeAgain judges once more what was judged earlier, when the content of what
-// was accepted then has arrived. It announces only what is different now.
+// judgeAgain judges once more what was judged earlier, and what has not moved since: somebody else may
+// have changed the refs. It announces only what is different now.
 func (r *receiver) judgeAgain(ctx context.Context, wanted *offers, earlier *verdicts) (*verdicts, error) {
 	known := map[ostree.Ref]verdict{}
 	for _, v := range earlier.all {
 		known[v.ref] = v
 	}
 	vs, err := r.judge(ctx, wanted, func(v verdict) {
-		if k := known[v.ref]; k.status != v.status || k.current != v.current {
+		if k := known[v.ref]; !k.moved && (k.status != v.status || k.current != v.current) {
 			r.announce(v)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	vs.rejectUnfetched(earlier)
+	vs.takeOver(known)
 	return vs, nil
 }
 
-// rejectUnfetched rejects what was not accepted earlier, so that its content has
-// not been fetched: its ref went back in the meantime.
-func (vs *verdicts) rejectUnfetched(earlier *verdicts) {
-	fetched := map[ostree.Ref]bool{}
-	for _, v := range earlier.accepted() {
-		fetched[v.ref] = true
-	}
+// takeOver takes over from earlier verdicts those whose refs have moved, and rejects what was not accepted
+// then, so that its content has not been fetched: its ref went back in the meantime.
+func (vs *verdicts) takeOver(earlier map[ostree.Ref]verdict) {
 	for i := range vs.all {
-		if v := &vs.all[i]; v.accepted() && !fetched[v.ref] {
+		v := &vs.all[i]
+		if k := earlier[v.ref]; k.moved {
+			*v = k
+		} else if v.accepted() && !k.accepted() {
 			v.status, v.reason = report.Rejected, "the ref has changed meanwhile; push again"
 		}
 	}

@@ -15,6 +15,8 @@ func TestCompare(t *testing.T) {
 			"current main commit 0100000000000000000000000000000000000000000000000000000000000000"
 		sameContent = "received main commit 0200000000000000000000000000000000000000000000000000000000000000 has the same content as " +
 			"current main commit 0100000000000000000000000000000000000000000000000000000000000000"
+		metadata = "received main commit 0200000000000000000000000000000000000000000000000000000000000000 differs from the current one " +
+			"in its metadata alone, and that is only taken with --force"
 	)
 	tree := func(n byte) ostree.Tree { return ostree.Tree{Contents: ostree.Checksum{n}, Meta: ostree.Checksum{9}} }
 	for name, test := range map[string]struct {
@@ -30,11 +32,12 @@ func TestCompare(t *testing.T) {
 		"as old":                     {time: 100, tree: tree(2), status: report.Rejected, warnings: []string{notNewer}},
 		"older":                      {time: 99, tree: tree(2), status: report.Rejected, warnings: []string{notNewer}},
 		"older, forced":              {time: 99, tree: tree(2), force: true, status: report.Forced, warnings: []string{notNewer}},
-		"newer, same content":        {time: 101, tree: tree(1), status: report.Rejected, warnings: []string{sameContent}},
-		"newer, same content, force": {time: 101, tree: tree(1), force: true, status: report.Forced, warnings: []string{sameContent}},
-		"older, same content":        {time: 99, tree: tree(1), status: report.Rejected, warnings: []string{notNewer, sameContent}},
-		"the same but for bindings":  {time: 100, tree: tree(1), subject: "s", status: report.UpToDate, warnings: []string{notNewer, sameContent}},
-		"the same, other subject":    {time: 100, tree: tree(1), status: report.Rejected, warnings: []string{notNewer, sameContent}},
+		"newer, other subject":       {time: 101, tree: tree(1), subject: "t", status: report.Rejected, warnings: []string{sameContent, metadata}},
+		"newer, nothing else, force": {time: 101, tree: tree(1), subject: "s", force: true, status: report.Forced, warnings: []string{sameContent}},
+		"newer, nothing else":        {time: 101, tree: tree(1), subject: "s", status: report.UpToDate},
+		"older, nothing else":        {time: 99, tree: tree(1), subject: "s", status: report.Rejected, warnings: []string{notNewer, sameContent}},
+		"the same but for bindings":  {time: 100, tree: tree(1), subject: "s", status: report.UpToDate},
+		"the same, other subject":    {time: 100, tree: tree(1), status: report.Rejected, warnings: []string{notNewer, sameContent, metadata}},
 		"other root permissions": {time: 101, tree: ostree.Tree{Contents: ostree.Checksum{1}, Meta: ostree.Checksum{8}},
 			status: report.Updated},
 	} {
@@ -51,17 +54,24 @@ func TestCompare(t *testing.T) {
 }
 
 // TestJudgeAgain has a ref go back between the two judgements: what was not
-// fetched is not merged.
+// fetched is not merged. What has moved is not judged again.
 func TestJudgeAgain(t *testing.T) {
-	earlier := &verdicts{all: []verdict{{offer: offer{ref: "main"}, status: report.Rejected}}}
-	again := &verdicts{all: []verdict{{offer: offer{ref: "main"}, status: report.New}, {offer: offer{ref: "other"}, status: report.New}}}
-	earlier.all = append(earlier.all, verdict{offer: offer{ref: "other"}, status: report.Updated})
-	again.rejectUnfetched(earlier)
+	earlier := map[ostree.Ref]verdict{
+		"main":  {offer: offer{ref: "main"}, status: report.Rejected},
+		"other": {offer: offer{ref: "other"}, status: report.Updated},
+		"done":  {offer: offer{ref: "done"}, status: report.Updated, moved: true},
+	}
+	again := &verdicts{all: []verdict{
+		{offer: offer{ref: "main"}, status: report.New},
+		{offer: offer{ref: "other"}, status: report.New},
+		{offer: offer{ref: "done"}, status: report.UpToDate},
+	}}
+	again.takeOver(earlier)
 	var got []report.Status
 	for _, v := range again.all {
 		got = append(got, v.status)
 	}
-	if diff := cmp.Diff([]report.Status{report.Rejected, report.New}, got); diff != "" {
+	if diff := cmp.Diff([]report.Status{report.Rejected, report.New, report.Updated}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

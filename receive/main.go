@@ -208,10 +208,10 @@ func runFrom(ctx context.Context, limits Limits, cl commandLine, name string, st
 func account(limits Limits, cl commandLine, do func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error)) error {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
-	return limits.within(entry, func(at *location, c *config.Config, warnings []string) (report.Totals, error) {
+	return limits.within(entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
 		warnings = append(warnings, cl.override(c)...)
 		entry.DryRun = c.DryRun
-		return do(options{repo: at, url: cl.URL, refs: cl.Refs, config: c}, func(sink report.Sink) report.Sink {
+		return do(options{repo: at, url: cl.URL, refs: cl.Refs, config: c, ledger: ledger}, func(sink report.Sink) report.Sink {
 			return withWarnings(&recorder{Sink: sink, entry: entry}, warnings)
 		})
 	})

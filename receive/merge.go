@@ -12,23 +12,22 @@ import (
 // repository's collection, with the ref's current commit as its parent, and
 // signed with this repository's keys.
 func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict) error {
+	if !v.merged.IsZero() {
+		return nil // it is taken as it is
+	}
 	received := v.commit.Checksum
 	imported, err := r.target.LoadCommit(received)
 	if err != nil {
 		return fmt.Errorf("ref %s: load commit %s: %w", v.ref, received, err)
 	}
 	defer imported.Close()
-	if imported.Partial && !tx.HasCompleted(received) {
-		return fmt.Errorf("Cannot copy irregular commit %s", received)
-	}
-	merged, err := tx.WriteCommitLike(ctx, imported, v.current, r.bindings(v.ref, received))
+	merged, err := tx.WriteCommitLike(ctx, imported, v.parent, r.bindings(v.ref, received))
 	if err != nil {
 		return fmt.Errorf("ref %s: write commit: %w", v.ref, err)
 	}
 	if err := r.signer.SignCommit(ctx, r.target, merged); err != nil {
 		return fmt.Errorf("ref %s: %w", v.ref, err)
 	}
-	tx.SetRef(v.ref, merged)
 	v.merged = merged
 	return nil
 }

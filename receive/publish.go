@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"ostree-push/cli"
@@ -12,22 +13,51 @@ import (
 	"ostree-push/report"
 )
 
-// publish makes the repository's metadata show its refs, or has the hook do
-// what is to be done. The refs have moved already, and its errors say so.
-func (r *receiver) publish(ctx context.Context, moved []ostree.Ref) error {
-	switch {
-	case !r.config.Update:
-		return nil
-	case r.config.UpdateHook != nil:
+// show makes the repository's metadata show its refs, or has the hook do what is to be done for those that
+// have moved now, and for those that are pending from earlier. Refs have moved, and its errors say so.
+func (r *receiver) show(ctx context.Context, moved []ostree.Ref) error {
+	if !r.config.Update {
+		return r.autoSummary(ctx)
+	}
+	p, err := r.readPending()
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		moved = mergeRefs(moved, p.Refs)
+	}
+	if r.config.UpdateHook != nil {
+		if err := r.autoSummary(ctx); err != nil {
+			return err
+		}
 		if err := r.runHook(ctx, moved); err != nil {
 			return cli.Hint(fmt.Errorf("the refs are updated, but the update_hook failed: %w", err),
-				"nothing needs to be pushed again: mend the hook and run it on the server")
+				"nothing needs to be pushed again: mend the hook; it runs again with the next push, or with ostree-receive --update on the server")
 		}
-		return nil
+		return r.forget()
 	}
 	if err := r.updateMetadata(ctx); err != nil {
 		return cli.Hint(fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err),
-			"nothing needs to be pushed again: once it can work, update the metadata on the server (ostree summary --update, or flatpak build-update-repo)")
+			"nothing needs to be pushed again: once it can work, the next push updates the metadata, or ostree-receive --update on the server")
+	}
+	return r.forget()
+}
+
+// mergeRefs returns the refs that are in either list.
+func mergeRefs(a, b []ostree.Ref) []ostree.Ref {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// autoSummary updates the metadata of a repository that wants that with each change of a ref,
+// whatever the receiver is configured to do: libostree would have done it.
+func (r *receiver) autoSummary(ctx context.Context) error {
+	if r.target.CoreOption("auto-update-summary") != "true" && r.target.CoreOption("commit-update-summary") != "true" {
+		return nil
+	}
+	if err := r.signer.RegenerateMetadata(ctx, r.target); err != nil {
+		return fmt.Errorf("the refs are updated, but not the summary (core.auto-update-summary of the repository): %w", err)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type options struct {
 	refs   []string // none: all
 	config *config.Config
 	output io.Writer // of programs that are run
+	ledger *ledger   // of what is intended
 }
 
 // receiver is one receive under way.
@@ -84,7 +85,9 @@ func (r *receiver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		if interrupted(ctx, err) {
+		// An error because all is over has that as its first cause.
+		err = withCause(ctx, err)
+		if keeps(err) {
 			q.leave()
 		} else {
 			q.remove()
@@ -100,6 +103,9 @@ func (r *receiver) run(ctx context.Context) (err error) {
 	}
 	defer wanted.close()
 	if err := r.verify(ctx, q, wanted); err != nil {
+		return err
+	}
+	if err := r.warnOfBadRefs(ctx); err != nil {
 		return err
 	}
 	verdicts, err := r.judge(ctx, wanted, r.announce)
@@ -118,35 +124,12 @@ func (r *receiver) run(ctx context.Context) (err error) {
 	}
 	if len(accepted) == 0 {
 		verdicts.report(r.sink)
-		return nil
+		return r.catchUpAlone(ctx, verdicts)
 	}
-
-	lock, err := lockRepo(ctx, target, r.sink)
-	if err != nil {
+	if err := r.complete(ctx, q, checksums(accepted)); err != nil {
 		return err
 	}
-	defer lock.release()
-
-	// Somebody else may have pushed while the content travelled.
-	verdicts, err = r.judgeAgain(ctx, wanted, verdicts)
-	if err != nil {
-		return err
-	}
-	if len(verdicts.accepted()) > 0 {
-		if err := r.importAndMerge(ctx, q, verdicts); err != nil {
-			return err
-		}
-		q.startRemoval()
-	}
-	verdicts.report(r.sink)
-	if len(verdicts.accepted()) == 0 {
-		r.sink.Log(report.Info, "No refs need updating")
-		return nil
-	}
-
-	// The refs have moved: from here on, finishing is the best that can be
-	// done, whether anybody still waits for it or not.
-	return r.publish(context.WithoutCancel(ctx), verdicts.moved())
+	return r.publish(ctx, q, wanted, verdicts)
 }
 
 // openTarget opens the repository to receive into, by an absolute path, since its

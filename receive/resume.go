@@ -50,9 +50,26 @@ func age(dir string) (time.Duration, bool) {
 	return time.Since(info.ModTime()), true
 }
 
-// interrupted reports whether a receive has ended early, rather than failed.
-func interrupted(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, stream.ErrEnded) || errors.Is(err, errClientStalls))
+// faultError is an error that the sender is to blame for: something that it has sent is wrong, or
+// was not asked for.
+type faultError struct{ error }
+
+func (e *faultError) Unwrap() error { return e.error }
+
+// faulty says that the sender is to blame for an error.
+func faulty(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &faultError{err}
+}
+
+// keeps reports whether what has arrived is of use to the next push, when a receive has ended with
+// an error: unless something was wrong with it.
+func keeps(err error) bool {
+	var fault *faultError
+	var protocol *stream.ProtocolError
+	return err != nil && !errors.As(err, &fault) && !errors.As(err, &protocol)
 }
 
 // leftover is a quarantine that was left behind, and that we hold.
@@ -185,7 +202,7 @@ func newSalvage(ctx context.Context, q *quarantine) *salvage {
 // take reports whether an object is there, as far as can be said at once.
 func (s *salvage) take(e stream.Entry, index int) (bool, error) {
 	if _, twice := s.found[e]; twice {
-		return false, fmt.Errorf("object %s is listed twice", e.Sum)
+		return false, faulty(fmt.Errorf("object %s is listed twice", e.Sum))
 	}
 	to := s.q.objectPath(e.Type, e.Sum)
 	for _, l := range s.from {
@@ -215,14 +232,9 @@ func (l *leftover) move(e stream.Entry, to string) bool {
 }
 
 func (s *salvage) check(e stream.Entry) error {
-	path := s.q.objectPath(e.Type, e.Sum)
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err == nil {
-		defer f.Close()
-		err = checkFile(s.ctx, f, e)
-	}
+	err := s.q.checkObject(s.ctx, e)
 	if err != nil {
-		os.Remove(path)
+		os.Remove(s.q.objectPath(e.Type, e.Sum))
 	}
 	return err
 }

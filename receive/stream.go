@@ -89,20 +89,24 @@ func (f *streamFiller) fillCommits(ctx context.Context, q *quarantine) (*offers,
 	return loadOffers(q, wanted, current)
 }
 
+// sendState tells what the refs show, so that the pusher need not list it. What it is not told, it
+// lists; so those are left out whose commits are not there, or are known not to be whole.
 func (f *streamFiller) sendState(have ostree.Refs) error {
 	var states []stream.RefState
 	for _, ref := range have.Sorted() {
 		if len(states) == stream.MaxRefs {
-			break // the others have to be told in full
+			break
 		}
 		commit, err := f.r.target.LoadCommit(have[ref])
 		if err != nil {
-			return fmt.Errorf("ref %s: load current commit %s: %w", ref, have[ref], err)
+			continue // judging says why, where it matters
 		}
-		states = append(states, stream.RefState{
-			Ref: string(ref), Commit: have[ref].String(), Timestamp: commit.Timestamp,
-			Tree: [2]string{commit.Tree.Contents.String(), commit.Tree.Meta.String()},
-		})
+		if !commit.Partial {
+			states = append(states, stream.RefState{
+				Ref: string(ref), Commit: have[ref].String(), Timestamp: commit.Timestamp,
+				Tree: [2]string{commit.Tree.Contents.String(), commit.Tree.Meta.String()},
+			})
+		}
 		commit.Close()
 	}
 	return stream.WriteRefs(f.conn, stream.State, states)
@@ -117,10 +121,10 @@ func (f *streamFiller) readOffer() (ostree.Refs, error) {
 	for _, o := range offered {
 		ref, err := ostree.ParseRef(o.Ref)
 		if err != nil {
-			return nil, fmt.Errorf("refs of the pusher: %w", err)
+			return nil, faulty(fmt.Errorf("refs of the pusher: %w", err))
 		}
 		if source[ref], err = ostree.ParseChecksum(o.Commit); err != nil {
-			return nil, fmt.Errorf("refs of the pusher: ref %s: %w", ref, err)
+			return nil, faulty(fmt.Errorf("refs of the pusher: ref %s: %w", ref, err))
 		}
 	}
 	return source, nil
@@ -193,6 +197,11 @@ func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted 
 	if err := f.readObjects(ctx, q, missing); err != nil {
 		return fmt.Errorf("receive the objects: %w", err)
 	}
+	// What is asked for from now on comes on this channel.
+	if f.door != nil {
+		f.door.close()
+		f.door = nil
+	}
 	// libostree has tables of its own when it imports.
 	debug.FreeOSMemory()
 	return nil
@@ -226,11 +235,11 @@ func (f *streamFiller) readEntries(ctx context.Context, left *salvage, answer *s
 			return n, err
 		}
 		if n+len(entries) > stream.MaxObjects {
-			return n, fmt.Errorf("more than %d objects", stream.MaxObjects)
+			return n, faulty(fmt.Errorf("more than %d objects", stream.MaxObjects))
 		}
 		for _, e := range entries {
 			if _, twice := missing[e]; twice {
-				return n, fmt.Errorf("object %s is listed twice", e.Sum)
+				return n, faulty(fmt.Errorf("object %s is listed twice", e.Sum))
 			}
 			has, err := f.r.target.HasObject(ctx, e.Type, e.Sum)
 			if err == nil && !has {
@@ -277,8 +286,38 @@ func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing m
 	return err
 }
 
-// checked reports that every object has been checked when it came.
-func (f *streamFiller) checked() bool { return true }
+// fetch asks the pusher for objects, but for those that an interrupted push has left, and takes them.
+func (f *streamFiller) fetch(ctx context.Context, q *quarantine, missing []stream.Entry) error {
+	left := newSalvage(ctx, q)
+	var ask []stream.Entry
+	for i, e := range missing {
+		has, err := left.take(e, i)
+		if err != nil {
+			left.finish(f.r.sink)
+			return err
+		}
+		if !has {
+			ask = append(ask, e)
+		}
+	}
+	for _, e := range left.finish(f.r.sink) {
+		ask = append(ask, e.Entry)
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	if err := f.conn.WriteEntries(stream.Ask, ask); err != nil {
+		return err
+	}
+	due := make(map[stream.Entry]struct{}, len(ask))
+	for _, e := range ask {
+		due[e] = struct{}{}
+	}
+	if err := f.readObjects(ctx, q, due); err != nil {
+		return fmt.Errorf("receive the objects: %w", err)
+	}
+	return nil
+}
 
 func (f *streamFiller) close() {
 	if f.door != nil {

@@ -60,9 +60,9 @@ func TestVerdictsReport(t *testing.T) {
 func TestCompareReason(t *testing.T) {
 	current := &ostree.Commit{Timestamp: 100}
 	for want, c := range map[string]*ostree.Commit{
-		"":             {Timestamp: 101, Tree: ostree.Tree{Contents: ostree.Checksum{1}}},
-		"not newer":    {Timestamp: 100, Tree: ostree.Tree{Contents: ostree.Checksum{1}}},
-		"same content": {Timestamp: 101},
+		"":               {Timestamp: 101, Tree: ostree.Tree{Contents: ostree.Checksum{1}}},
+		"not newer":      {Timestamp: 100, Tree: ostree.Tree{Contents: ostree.Checksum{1}}},
+		"other metadata": {Timestamp: 101, Body: "b"},
 	} {
 		if got := compare(offer{"main", c}, current, false).reason; got != want {
 			t.Errorf("reason %q, want %q", got, want)

@@ -54,7 +54,7 @@ func speaksZero(name string, args []string) bool {
 func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin, stdout, stderr *os.File) error {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = cl.Repo, "protocol-0"
-	return limits.within(entry, func(at *location, c *config.Config, warnings []string) (report.Totals, error) {
+	return limits.within(entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
 		entry.DryRun = c.DryRun
 		level := c.LogLevel
 		if cl.Quiet || cl.Verbose || cl.Debug {
@@ -64,7 +64,7 @@ func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin
 		// Standard output belongs to the protocol.
 		sink := withWarnings(&recorder{Sink: report.NewText(stderr, name, level), entry: entry}, warnings)
 		z := &zeroReceiver{
-			receiver: receiver{options: options{repo: at, config: c, output: stderr}, sink: sink},
+			receiver: receiver{options: options{repo: at, config: c, output: stderr, ledger: ledger}, sink: sink},
 			wire:     newZeroWire(ctx, stdin, stdout, c.Timeout),
 		}
 		defer z.close()
@@ -340,26 +340,16 @@ func (z *zeroReceiver) importAndSet(ctx context.Context, q *quarantine) error {
 	if err := z.checkUpdates(have); err != nil {
 		return err
 	}
-	if err := z.inTransaction(ctx, func(tx *ostree.Transaction) error {
-		if err := z.importObjects(ctx, tx, q, z.newCommits(q)); err != nil {
-			return err
-		}
-		for _, u := range z.updates {
-			if err := z.checkComplete(tx, u); err != nil {
-				return err
-			}
-			tx.SetRef(u.ref, u.new)
-		}
-		return nil
-	}); err != nil {
+	vs := &verdicts{}
+	for _, u := range z.updates {
+		v := verdict{offer: offer{u.ref, &ostree.Commit{Checksum: u.new}}, current: u.old, status: report.Updated, merged: u.new}
+		vs.all = append(vs.all, v)
+	}
+	if err := z.importAndMove(ctx, q, vs.due()); err != nil {
 		return err
 	}
-	var moved []ostree.Ref
-	for _, u := range z.updates {
-		moved = append(moved, u.ref)
-	}
 	z.reportUpdates(report.Updated)
-	return z.publish(context.WithoutCancel(ctx), moved)
+	return z.show(context.WithoutCancel(ctx), refsOf(vs.moved()))
 }
 
 // newCommits returns the commits that updates bring: a client sends all between
@@ -380,19 +370,6 @@ func (z *zeroReceiver) newCommits(q *quarantine) []ostree.Checksum {
 		}
 	}
 	return all
-}
-
-// checkComplete returns an error if not all of a commit is there.
-func (z *zeroReceiver) checkComplete(tx *ostree.Transaction, u zeroUpdate) error {
-	commit, err := z.target.LoadCommit(u.new)
-	if err != nil {
-		return fmt.Errorf("ref %s: commit %s: %w", u.ref, u.new, err)
-	}
-	defer commit.Close()
-	if commit.Partial && !tx.HasCompleted(u.new) {
-		return fmt.Errorf("ref %s: commit %s is not complete", u.ref, u.new)
-	}
-	return nil
 }
 
 func (z *zeroReceiver) reportUpdates(status report.Status) {

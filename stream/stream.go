@@ -36,6 +36,8 @@ const (
 	List    Kind = 'L' // pusher: the objects of those
 	Missing Kind = 'M' // receiver: which of them are missing
 	Object  Kind = 'D' // pusher: one of those
+	Ask     Kind = 'Q' // receiver: objects that are missing all the same
+	Failure Kind = 'X' // pusher: why it gives up
 	Event   Kind = 'E' // receiver: what happens
 	Result  Kind = 'R' // receiver: how it ended
 	Join    Kind = 'T' // pusher, on a further channel: the secret
@@ -137,6 +139,20 @@ func (c *Conn) End(kind Kind) error { return c.Write(kind, nil) }
 // ErrEnded is that the other end has gone before its last frame.
 var ErrEnded = errors.New("the connection ended early")
 
+// ProtocolError is that the other end sends what the protocol does not have.
+type ProtocolError struct{ text string }
+
+func (e *ProtocolError) Error() string { return e.text }
+
+func protocolError(format string, args ...any) error {
+	return &ProtocolError{fmt.Sprintf(format, args...)}
+}
+
+// FailureError is that the pusher has given up, with the reason that it has sent.
+type FailureError struct{ Reason string }
+
+func (e *FailureError) Error() string { return "the pusher gave up: " + e.Reason }
+
 // Read reads a frame.
 func (c *Conn) Read() (Kind, []byte, error) {
 	var header [headerSize]byte
@@ -149,7 +165,7 @@ func (c *Conn) Read() (Kind, []byte, error) {
 		limit = maxCommit
 	}
 	if size > limit {
-		return 0, nil, fmt.Errorf("a frame %q of %d bytes, and %d are the most", kind, size, limit)
+		return 0, nil, protocolError("a frame %q of %d bytes, and %d are the most", kind, size, limit)
 	}
 	payload := make([]byte, size)
 	if _, err := io.ReadFull(c.r, payload); err != nil {
@@ -164,10 +180,22 @@ func (c *Conn) ReadKind(want Kind) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if kind == Failure {
+		return nil, parseFailure(payload)
+	}
 	if kind != want {
-		return nil, fmt.Errorf("a frame %q instead of %q", kind, want)
+		return nil, protocolError("a frame %q instead of %q", kind, want)
 	}
 	return payload, nil
+}
+
+// parseFailure returns the error that a Failure frame is.
+func parseFailure(payload []byte) error {
+	var ended Ended
+	if err := json.Unmarshal(payload, &ended); err != nil {
+		return protocolError("a frame %q: %v", Failure, err)
+	}
+	return &FailureError{ended.Error}
 }
 
 func ended(err error) error {
@@ -223,10 +251,10 @@ func ReadRefs[T any](read func() ([]byte, error)) ([]T, error) {
 		}
 		var some []T
 		if err := json.Unmarshal(payload, &some); err != nil {
-			return nil, fmt.Errorf("list of refs: %w", err)
+			return nil, protocolError("list of refs: %v", err)
 		}
 		if all = append(all, some...); len(all) > MaxRefs {
-			return nil, fmt.Errorf("more than %d refs", MaxRefs)
+			return nil, protocolError("more than %d refs", MaxRefs)
 		}
 	}
 }
@@ -236,6 +264,10 @@ type Entry struct {
 	Type ostree.ObjectType
 	Sum  ostree.Checksum
 }
+
+// Name returns the name of the object's file in an archive repository, less the directory:
+// its checksum, and what it is.
+func (e Entry) Name() string { return e.Sum.String() + "." + e.Type.Extension() }
 
 const entrySize = 1 + 32
 
@@ -249,7 +281,7 @@ func parseEntry(p []byte) (Entry, error) {
 	case ostree.ObjectFile, ostree.ObjectDirTree, ostree.ObjectDirMeta:
 		return e, nil
 	}
-	return e, fmt.Errorf("an object of type %d", e.Type)
+	return e, protocolError("an object of type %d", e.Type)
 }
 
 // AppendEntry appends e to the payload of a List frame.
@@ -261,7 +293,7 @@ const ListSize = MaxPayload / entrySize
 // ParseList reads the payload of a List frame.
 func ParseList(payload []byte) ([]Entry, error) {
 	if len(payload)%entrySize != 0 {
-		return nil, fmt.Errorf("a list of %d bytes", len(payload))
+		return nil, protocolError("a list of %d bytes", len(payload))
 	}
 	entries := make([]Entry, 0, len(payload)/entrySize)
 	for ; len(payload) > 0; payload = payload[entrySize:] {
@@ -300,7 +332,7 @@ func (c *Conn) WriteSums(kind Kind, sums []ostree.Checksum) error {
 // ParseSums reads a payload of checksums.
 func ParseSums(payload []byte) ([]ostree.Checksum, error) {
 	if len(payload)%32 != 0 {
-		return nil, fmt.Errorf("checksums of %d bytes", len(payload))
+		return nil, protocolError("checksums of %d bytes", len(payload))
 	}
 	sums := make([]ostree.Checksum, 0, len(payload)/32)
 	for ; len(payload) > 0; payload = payload[32:] {
@@ -325,13 +357,13 @@ func (c *Conn) PutCommit(sum ostree.Checksum, object, detached []byte) error {
 // ParseCommit reads the payload of a Commit frame.
 func ParseCommit(payload []byte) (sum ostree.Checksum, object, detached []byte, err error) {
 	if len(payload) < len(sum)+4 {
-		return sum, nil, nil, fmt.Errorf("a commit of %d bytes", len(payload))
+		return sum, nil, nil, protocolError("a commit of %d bytes", len(payload))
 	}
 	sum = ostree.Checksum(payload[:len(sum)])
 	size := int64(binary.BigEndian.Uint32(payload[len(sum):]))
 	rest := payload[len(sum)+4:]
 	if size > int64(len(rest)) {
-		return sum, nil, nil, fmt.Errorf("commit %s: %d bytes of metadata in a frame of %d", sum, size, len(payload))
+		return sum, nil, nil, protocolError("commit %s: %d bytes of metadata in a frame of %d", sum, size, len(payload))
 	}
 	return sum, rest[size:], rest[:size], nil
 }
@@ -355,14 +387,14 @@ func (c *Conn) PutObject(e Entry, size int64, body io.Reader) error {
 // in Body.
 func ParseObject(payload []byte) (e Entry, size int64, err error) {
 	if len(payload) != entrySize+8 {
-		return e, 0, fmt.Errorf("an object's frame of %d bytes", len(payload))
+		return e, 0, protocolError("an object's frame of %d bytes", len(payload))
 	}
 	if e, err = parseEntry(payload); err != nil {
 		return e, 0, err
 	}
 	raw := binary.BigEndian.Uint64(payload[entrySize:])
 	if raw > 1<<62 {
-		return e, 0, fmt.Errorf("object %s of %d bytes", e.Sum, raw)
+		return e, 0, protocolError("object %s of %d bytes", e.Sum, raw)
 	}
 	return e, int64(raw), nil
 }
@@ -450,7 +482,23 @@ func ReadBitmap(n int, read func() ([]byte, error)) (*Bitmap, error) {
 	return b, nil
 }
 
-// Ended is the payload of a Result frame.
+// WriteEntries writes objects in frames of a kind, and their end.
+func (c *Conn) WriteEntries(kind Kind, entries []Entry) error {
+	for len(entries) > 0 {
+		n := min(len(entries), ListSize)
+		payload := make([]byte, 0, n*entrySize)
+		for _, e := range entries[:n] {
+			payload = AppendEntry(payload, e)
+		}
+		if err := c.Put(kind, payload); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return c.End(kind)
+}
+
+// Ended is the payload of a Result or a Failure frame.
 type Ended struct {
 	Error string `json:"error,omitempty"`
 }

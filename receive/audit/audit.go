@@ -4,6 +4,7 @@ package audit
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -26,6 +27,7 @@ const Syslog = "syslog"
 // Entry is one line.
 type Entry struct {
 	Time       time.Time `json:"time"` // when it began, UTC
+	ID         string    `json:"id"`   // the same in all lines of a receive
 	Account    string    `json:"account"`
 	Connection string    `json:"connection,omitempty"` // SSH_CONNECTION: client, port, server, port
 	Key        string    `json:"key,omitempty"`        // fingerprint, if sshd exposes it
@@ -57,15 +59,20 @@ type Ref struct {
 type Verdict string
 
 const (
+	Intended  Verdict = "intended"  // refs are about to move; a line that says what came of it follows, unless the receiver dies
 	Accepted  Verdict = "accepted"  // refs have moved, even if there is an error
 	Unchanged Verdict = "unchanged" // there was nothing to do, or it was a dry run
 	Refused   Verdict = "refused"   // nothing has moved, and the error says why
 )
 
+// idLength is how many characters, of 5 random bits each, the ID of a receive has.
+const idLength = 16
+
 // NewEntry returns an entry that begins now, of whoever called the program.
 func NewEntry() *Entry {
 	e := &Entry{
 		Time:       time.Now().UTC(),
+		ID:         rand.Text()[:idLength],
 		Account:    fmt.Sprint(os.Geteuid()),
 		Connection: os.Getenv("SSH_CONNECTION"),
 		Key:        fingerprints(os.Getenv("SSH_USER_AUTH")),

@@ -1,0 +1,179 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+)
+
+// This file does what is done under the lock: judge once more, import, merge, and move the refs.
+
+// moveRounds is how often refs that others change at that very moment are judged anew, and objects that
+// others remove are asked for again, before it is given up.
+const moveRounds = 10
+
+// publish has the target take over what has arrived, and its refs and metadata show it.
+func (r *receiver) publish(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) error {
+	for range moveRounds {
+		err := r.publishLocked(ctx, q, wanted, vs)
+		if !errors.Is(err, errLostObjects) {
+			return err
+		}
+		// Nobody holds our lock while the source is asked.
+		if err := r.complete(ctx, q, checksums(vs.accepted())); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w, %d times", errLostObjects, moveRounds)
+}
+
+// publishLocked does so as long as nothing is lost before the first ref moves. What has moved
+// is reported, and its metadata updated, whatever happens to the other refs.
+func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) error {
+	lock, err := lockRepo(ctx, r.target, r.sink)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	for range moveRounds {
+		if vs, err = r.judgeAgain(ctx, wanted, vs); err != nil {
+			break
+		}
+		due := vs.due()
+		if len(due) == 0 {
+			break
+		}
+		if err = r.importAndMove(ctx, q, due); err != nil {
+			break
+		}
+	}
+	moved := vs.moved()
+	if err != nil && len(moved) == 0 {
+		return err
+	}
+	if err == nil {
+		q.startRemoval()
+		vs.giveUp("the ref keeps changing; push again")
+	} else {
+		vs.giveUp("not reached")
+		err = fmt.Errorf("refs have moved, but not all of them: %w", err)
+	}
+	vs.report(r.sink)
+	// The refs have moved: from here on, finishing is the best that can be
+	// done, whether anybody still waits for it or not.
+	ctx = context.WithoutCancel(ctx)
+	if len(moved) == 0 {
+		r.sink.Log(report.Info, "No refs need updating")
+		return r.catchUp(ctx, vs)
+	}
+	return errors.Join(err, r.show(ctx, refsOf(moved)))
+}
+
+func refsOf(vs []*verdict) []ostree.Ref {
+	var refs []ostree.Ref
+	for _, v := range vs {
+		refs = append(refs, v.ref)
+	}
+	return refs
+}
+
+// importAndMove makes accepted commits part of the target, in one transaction, all or none, and then moves
+// their refs. A ref that somebody else has changed meanwhile stays as it is.
+func (r *receiver) importAndMove(ctx context.Context, q *quarantine, due []*verdict) error {
+	// Nobody is to prune what no ref points to yet.
+	unlock, err := lockShared(ctx, r.target, r.sink)
+	if err != nil {
+		return err
+	}
+	defer func() { unlock() }()
+	if err := r.importAndMerge(ctx, q, due); err != nil {
+		return err
+	}
+	return r.updateRefs(context.WithoutCancel(ctx), due)
+}
+
+func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, due []*verdict) (err error) {
+	tx, err := r.target.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, abort(tx))
+		}
+	}()
+	var sums []ostree.Checksum
+	for _, v := range due {
+		sums = append(sums, v.commit.Checksum)
+	}
+	if err := r.importObjects(ctx, tx, q, sums); err != nil {
+		return err
+	}
+	for _, v := range due {
+		if err := r.merge(ctx, tx, v); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	// Not to be interrupted any more.
+	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("commit the transaction: %w", err)
+	}
+	return nil
+}
+
+// updateRefs moves refs. All changes of refs go through it: whether each can be changed is looked at before
+// the first one is, what is intended is on record before that, and each verdict says whether its ref has moved.
+func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
+	var updates []ostree.RefUpdate
+	byRef := map[ostree.Ref]*verdict{}
+	for _, v := range due {
+		if err := r.target.CheckRefUpdate(v.ref); err != nil {
+			return err
+		}
+		updates = append(updates, ostree.RefUpdate{Ref: v.ref, Old: v.current, New: v.merged})
+		byRef[v.ref] = v
+	}
+	if err := r.remember(updates); err != nil {
+		return err
+	}
+	if err := r.ledger.intend(due); err != nil {
+		return err
+	}
+	return r.target.UpdateRefs(ctx, updates, func(u ostree.RefUpdate, err error) {
+		byRef[u.Ref].moved = err == nil
+		if changed := (*ostree.RefChangedError)(nil); errors.As(err, &changed) {
+			r.sink.Log(report.Info, fmt.Sprintf("Ref %s has been changed by somebody else meanwhile: judging it again", u.Ref))
+		}
+	})
+}
+
+// warnOfBadRefs says which files below refs/heads show no commit. They are left out.
+func (r *receiver) warnOfBadRefs(ctx context.Context) error {
+	list, err := r.target.ListRefs(ctx)
+	if err != nil {
+		return fmt.Errorf("list refs: %w", err)
+	}
+	const most = 10
+	var bad []string
+	for ref, err := range list.Bad {
+		if r.config.AllowsRef(string(ref)) {
+			bad = append(bad, fmt.Sprintf("ref %s is left out: %v", printable(string(ref)), err))
+		}
+	}
+	slices.Sort(bad)
+	for i, text := range bad {
+		if i == most {
+			r.sink.Log(report.Warning, fmt.Sprintf("and so are %d more", len(bad)-most))
+			break
+		}
+		r.sink.Log(report.Warning, text)
+	}
+	return nil
+}
