@@ -209,7 +209,11 @@ func account(limits Limits, cl commandLine, do func(opts options, heard func(rep
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
 	return limits.within(entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
-		warnings = append(warnings, cl.override(c)...)
+		overridden, err := cl.override(c)
+		if err != nil {
+			return report.Totals{}, err
+		}
+		warnings = append(warnings, overridden...)
 		entry.DryRun = c.DryRun
 		return do(options{repo: at, url: cl.URL, refs: cl.Refs, config: c, ledger: ledger}, func(sink report.Sink) report.Sink {
 			return withWarnings(&recorder{Sink: sink, entry: entry}, warnings)
@@ -225,10 +229,14 @@ func withWarnings(sink report.Sink, warnings []string) report.Sink {
 }
 
 // override has the command line win over the configuration, and returns what
-// is to be said of that.
-func (cl commandLine) override(c *config.Config) (warnings []string) {
+// is to be said of that. It is an error if it must not.
+func (cl commandLine) override(c *config.Config) (warnings []string, err error) {
 	if cl.DryRun {
 		c.DryRun = true
+	}
+	if cl.NoUpdate && !c.AllowNoUpdate {
+		return nil, cli.Hint(errors.New("--no-update is not allowed here"),
+			"push without it, so that the server shows what it has received; allow_no_update in the server's configuration allows it")
 	}
 	if cl.NoUpdate {
 		c.Update = false
@@ -238,7 +246,7 @@ func (cl commandLine) override(c *config.Config) (warnings []string) {
 	} else if cl.Force {
 		c.Force = true
 	}
-	return warnings
+	return warnings, nil
 }
 
 // textLevel is the least level of what is shown.
@@ -258,6 +266,10 @@ func (cl commandLine) eventLevel(c *config.Config) report.Level {
 	}
 	return report.Debug
 }
+
+// RestrictedEnv is the variable by which the restricted shell tells a receiver that it runs for
+// a pusher, who may do less.
+const RestrictedEnv = config.RestrictedEnv
 
 // EventsPrefix begins the first segment of the path of a URL that is served by
 // a pusher which reads a receiver's events from its standard output.

@@ -121,10 +121,13 @@ func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
 	}, hook[0], hook[1:]...)
 }
 
-// command runs a program with additions to its environment.
+// command runs a program with additions to its environment. It is the administrator's, who is
+// not restricted.
 func (r *receiver) command(ctx context.Context, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, RestrictedEnv+"=")
+	}), env...)
 	cmd.Stdout, cmd.Stderr = r.output, r.output
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)

@@ -55,6 +55,10 @@ var errInteractive = refuse("Cannot run interactively")
 // exit status, unless it has become another program.
 func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 	j, err := parse(name, args, os.LookupEnv)
+	if err == nil {
+		// Whatever the client has sent for it.
+		err = os.Setenv(receive.RestrictedEnv, "1")
+	}
 	if err == nil && j.limits != nil {
 		// A program that is found on PATH might not know of the limits.
 		return receive.MainWithin(*j.limits, j.words[0], j.words[1:], stdin, stdout, stderr)

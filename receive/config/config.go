@@ -42,12 +42,15 @@ type Config struct {
 	Force              bool
 	DryRun             bool
 	AllowForce         bool
+	AllowNoUpdate      bool
+	AllowPromotion     bool // of signed commits that are bound to another ref
+	Protocol0          bool
 
 	refs   []string // patterns
 	limit  []string // patterns of a limit; nil: none
 	urls   []urlPattern
 	values settings
-	dirs   []string // where keys are looked for
+	from   Sources
 }
 
 // Policy is what all files together say.
@@ -63,15 +66,26 @@ type Sources struct {
 	Only string
 	// Dirs have the files ostree-receive.conf and ostree-receive.toml, and keys.
 	Dirs []string
+	// Restricted is set where the restricted shell runs the receiver, for a pusher: there
+	// some options have another default.
+	Restricted bool
 }
+
+// RestrictedEnv is the variable in the environment by which the restricted shell says so. It is not
+// empty then, whatever a client has sent.
+const RestrictedEnv = "OSTREE_RECEIVE_RESTRICTED"
 
 // baseName is the name of the files, without extension.
 const baseName = "ostree-receive"
 
 // DefaultSources are the system's files, then the user's; or the one that
-// OSTREE_RECEIVE_CONF names.
+// OSTREE_RECEIVE_CONF names. Whether somebody is restricted is in the environment, too.
 func DefaultSources() Sources {
-	s := Sources{Only: os.Getenv("OSTREE_RECEIVE_CONF"), Dirs: []string{"/etc/ostree"}}
+	s := Sources{
+		Only:       os.Getenv("OSTREE_RECEIVE_CONF"),
+		Dirs:       []string{"/etc/ostree"},
+		Restricted: os.Getenv(RestrictedEnv) != "",
+	}
 	// https://specifications.freedesktop.org/basedir-spec/latest/
 	user := os.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(user) {
@@ -127,7 +141,7 @@ func Load(s Sources) (*Policy, error) {
 		}
 	}
 	var err error
-	p.global, err = newConfig(merged, s.Dirs)
+	p.global, err = newConfig(merged, s)
 	return p, err
 }
 
@@ -144,7 +158,7 @@ func (p *Policy) Root() string { return p.global.Root }
 
 // Global returns the policy for repositories that have none of their own.
 func (p *Policy) Global() *Config {
-	c, err := newConfig(p.global.values, p.global.dirs)
+	c, err := newConfig(p.global.values, p.global.from)
 	if err != nil {
 		panic(err) // it has been made once
 	}
@@ -180,22 +194,24 @@ func (p *Policy) For(repo string) (*Config, error) {
 	if own != nil {
 		merged.override(own.options)
 	}
-	return newConfig(merged, p.global.dirs)
+	return newConfig(merged, p.global.from)
 }
 
 // newConfig makes a Config of values that have been checked.
-func newConfig(values settings, dirs []string) (*Config, error) {
-	c := &Config{values: values, dirs: dirs}
+func newConfig(values settings, from Sources) (*Config, error) {
+	c := &Config{values: values, from: from}
 	for _, o := range options() {
 		v, ok := values[o.name]
 		if !ok {
-			v = value{v: o.fallback}
+			v = o.preset(from)
 		}
 		if err := o.set(c, v.v); err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", v.at, o.name, err)
 		}
 	}
 	_, c.LogLevelSet = values["log_level"]
+	// They may be from different files, and for different repositories.
+	c.Force = c.Force && c.AllowForce
 	return c, nil
 }
 
@@ -269,7 +285,7 @@ func (c *Config) findKey(option string, file *string, name string) error {
 	if *file != "" {
 		return nil
 	}
-	for _, dir := range c.dirs {
+	for _, dir := range c.from.Dirs {
 		path := filepath.Join(dir, name)
 		_, err := os.Stat(path)
 		if missing(err) {
@@ -296,12 +312,15 @@ type place struct {
 	file  string // "": it is the default
 	line  int    // 0: not known
 	found bool   // the file with this name was there
+	note  string // on a default
 }
 
 func (p place) String() string {
 	switch {
 	case p.found:
 		return "found"
+	case p.note != "":
+		return "default; " + p.note
 	case p.file == "":
 		return "default"
 	case p.line == 0:

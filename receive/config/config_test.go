@@ -63,6 +63,7 @@ func with(set map[string]any) map[string]any {
 		"SignType": "ed25519", "SignKeyfiles": []string{}, "SignVerify": false, "SignTrustedKeyfile": "",
 		"Update": true, "UpdateHook": []string(nil), "LogLevel": report.Info, "LogLevelSet": false,
 		"Force": false, "DryRun": false, "AllowForce": true, "AuditLog": "", "Timeout": 2 * time.Minute,
+		"AllowNoUpdate": true, "AllowPromotion": false, "Protocol0": true,
 	}
 	for name, v := range set {
 		fields[name] = v
@@ -92,6 +93,9 @@ var each = []struct {
 	{"force", `true`, `TRUE`, map[string]any{"Force": true}},
 	{"dry_run", `true`, `true`, map[string]any{"DryRun": true}},
 	{"allow_force", `false`, `off`, map[string]any{"AllowForce": false}},
+	{"allow_no_update", `false`, `no`, map[string]any{"AllowNoUpdate": false}},
+	{"allow_promotion", `true`, `yes`, map[string]any{"AllowPromotion": true}},
+	{"protocol_0", `false`, `no`, map[string]any{"Protocol0": false}},
 	{"refs", `["a/*"]`, `["a/*"]`, nil},
 	{"allowed_urls", `["https://example.org"]`, `[https://example.org]`, nil},
 }
@@ -293,6 +297,47 @@ func TestDefaultSources(t *testing.T) {
 	t.Setenv("OSTREE_RECEIVE_CONF", "/only")
 	if s := DefaultSources(); s.Only != "/only" || s.Dirs[0] != "/etc/ostree" {
 		t.Errorf("%v", s)
+	}
+}
+
+// Within the restricted shell, some options have another default, which is printed as what it
+// is. What a file says counts everywhere.
+func TestRestricted(t *testing.T) {
+	for _, test := range []struct {
+		restricted, content string
+		want                bool
+		print               string
+	}{
+		{"", "", true, "allow_no_update = true # default; false within the restricted shell\n"},
+		{"1", "", false, "allow_no_update = false # default; within the restricted shell\n"},
+		{"", "allow_no_update = false", false, "allow_no_update = false # FILE:1\n"},
+		{"1", "allow_no_update = true", true, "allow_no_update = true # FILE:1\n"},
+	} {
+		t.Setenv("OSTREE_RECEIVE_RESTRICTED", test.restricted)
+		s := DefaultSources()
+		s.Only = write(t, filepath.Join(t.TempDir(), "f.toml"), test.content)
+		p, err := Load(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.For(t.TempDir())
+		if err != nil || c.AllowNoUpdate != test.want || p.Global().AllowNoUpdate != test.want {
+			t.Errorf("restricted %q, %q: %v, %v", test.restricted, test.content, c.AllowNoUpdate, err)
+		}
+		var b bytes.Buffer
+		if err := c.WriteTOML(&b); err != nil || !strings.Contains(strings.ReplaceAll(b.String(), s.Only, "FILE"), test.print) {
+			t.Errorf("restricted %q, %q: no %s in\n%s", test.restricted, test.content, test.print, &b)
+		}
+	}
+}
+
+// What is forbidden is not done because another file wants it always.
+func TestForceForbidden(t *testing.T) {
+	repo := t.TempDir()
+	p := mustLoad(t, ".toml", fmt.Sprintf("force = true\n[repos.%q]\nallow_force = false\n", repo))
+	c, err := p.For(repo)
+	if err != nil || c.Force || !p.Global().Force {
+		t.Errorf("force is %v, and elsewhere %v, %v", c.Force, p.Global().Force, err)
 	}
 }
 
@@ -623,8 +668,8 @@ func checkPatterns2(t *testing.T, want, got *Config) {
 // The examples load, as they are and with everything in them in force, and
 // say the same in both formats.
 func TestExamples(t *testing.T) {
-	tomlOption := regexp.MustCompile(`(?m)^#([a-z_]+ = |\[repos)`)
-	yamlOption := regexp.MustCompile(`(?m)^#( *[a-z_/]+:|  - )`)
+	tomlOption := regexp.MustCompile(`(?m)^#([a-z_0-9]+ = |\[repos)`)
+	yamlOption := regexp.MustCompile(`(?m)^#( *[a-z_0-9/]+:|  - )`)
 	var active []*Policy
 	for _, example := range []struct {
 		ext     string

@@ -36,6 +36,7 @@ type option struct {
 	name     string
 	kind     kind
 	fallback any  // the default; nil: none, and it may be set to none
+	within   any  // the default within the restricted shell; nil: the same
 	global   bool // cannot be set for one repository
 	// set checks a value, or nil, and puts it into a Config.
 	set func(c *Config, v any) error
@@ -60,6 +61,9 @@ func options() []option {
 		{name: "force", kind: flag, fallback: false, set: setFlag(func(c *Config) *bool { return &c.Force })},
 		{name: "dry_run", kind: flag, fallback: false, set: setFlag(func(c *Config) *bool { return &c.DryRun })},
 		{name: "allow_force", kind: flag, fallback: true, set: setFlag(func(c *Config) *bool { return &c.AllowForce })},
+		{name: "allow_no_update", kind: flag, fallback: true, within: false, set: setFlag(func(c *Config) *bool { return &c.AllowNoUpdate })},
+		{name: "allow_promotion", kind: flag, fallback: false, set: setFlag(func(c *Config) *bool { return &c.AllowPromotion })},
+		{name: "protocol_0", kind: flag, fallback: true, set: setFlag(func(c *Config) *bool { return &c.Protocol0 })},
 		{name: "refs", kind: list, fallback: []string{"**"}, set: setRefs},
 		{name: "allowed_urls", kind: list, fallback: defaultURLs, set: setURLs},
 	}
@@ -73,6 +77,17 @@ func find(name string, inRepos bool) (option, bool) {
 		return option{}, false
 	}
 	return all[i], true
+}
+
+// preset returns the default where the files are from.
+func (o option) preset(from Sources) value {
+	switch {
+	case o.within == nil:
+		return value{v: o.fallback}
+	case from.Restricted:
+		return value{v: o.within, at: place{note: "within the restricted shell"}}
+	}
+	return value{v: o.fallback, at: place{note: fmt.Sprintf("%v within the restricted shell", o.within)}}
 }
 
 // check returns an error if v cannot be the value of o.

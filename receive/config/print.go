@@ -11,7 +11,12 @@ import (
 // WriteTOML writes the policy for one repository as TOML, every option with a
 // comment that says where it is from. Load reads it as the same policy.
 func (c *Config) WriteTOML(w io.Writer) error {
-	return writeOptions(w, c.values, true)
+	values := settings{}
+	for _, o := range options() {
+		values[o.name] = o.preset(c.from)
+	}
+	values.override(c.values)
+	return writeOptions(w, values)
 }
 
 // WriteTOML writes the policy for all repositories, and what is different for
@@ -29,25 +34,22 @@ func (p *Policy) WriteTOML(w io.Writer) error {
 		if _, err := fmt.Fprintf(w, "\n# %s\n[repos.%s]\n", repo.at, &name); err != nil {
 			return err
 		}
-		if err := writeOptions(w, repo.options, false); err != nil {
+		if err := writeOptions(w, repo.options); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeOptions writes options; all, or those that are set.
-func writeOptions(w io.Writer, values settings, all bool) error {
+// writeOptions writes the options that have a value, or a default.
+func writeOptions(w io.Writer, values settings) error {
 	for _, o := range options() {
 		v, ok := values[o.name]
-		if !ok && !all {
+		if !ok {
 			continue
 		}
-		if !ok {
-			v.v = o.fallback
-		}
 		var err error
-		if v.v == nil && ok {
+		if v.v == nil && v.at != (place{}) {
 			_, err = fmt.Fprintf(w, "%s = false # %s\n", o.name, v.at)
 		} else if v.v == nil {
 			_, err = fmt.Fprintf(w, "# %s is not set # %s\n", o.name, v.at)
