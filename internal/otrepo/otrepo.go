@@ -24,23 +24,29 @@ func Init(path, mode string) error {
 	return err
 }
 
-// Commit is a commit to be made of the directory Dir. Owners are kept. It is not
-// bound to its ref, so that whoever binds it makes another commit.
+// Commit is a commit to be made of the directory Dir. Owners are kept. Whoever binds it to its
+// ref makes another commit.
 type Commit struct {
 	Ref, Dir, Subject, Body string
 	Time                    time.Time // zero: now
 	Metadata                []string  // KEY=VALUE
+	Bound                   bool      // to its ref, and to one more
 }
 
 // Write writes the commit on its ref, and returns its checksum. It runs the
 // ostree program: with ostree-go, CommitTransaction has libostree write its
 // statistics into a struct that is too small for them.
 func (c Commit) Write(path string) (string, error) {
-	args := []string{"commit", "--repo=" + path, "--branch=" + c.Ref, "--fsync=false", "--no-bindings",
+	args := []string{"commit", "--repo=" + path, "--branch=" + c.Ref, "--fsync=false",
 		"--subject=" + c.Subject, "--body=" + c.Body, "--tree=dir=" + c.Dir}
 	if !c.Time.IsZero() {
 		args = append(args, fmt.Sprintf("--timestamp=@%d", c.Time.Unix()))
 	}
+	bindings := "--no-bindings"
+	if c.Bound {
+		bindings = "--bind-ref=elsewhere"
+	}
+	args = append(args, bindings)
 	for _, m := range c.Metadata {
 		args = append(args, "--add-metadata-string="+m)
 	}
@@ -57,7 +63,7 @@ func (c Commit) Write(path string) (string, error) {
 // Main is a program for scripts:
 //
 //	otrepo init [-mode MODE] REPO
-//	otrepo commit [-subject S] [-body B] [-time SECONDS] [-metadata KEY=VALUE] REPO REF DIR
+//	otrepo commit [-subject S] [-body B] [-time SECONDS] [-metadata KEY=VALUE] [-bound] REPO REF DIR
 func Main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "otrepo:", err)
@@ -76,6 +82,7 @@ func run(args []string) error {
 	flags.StringVar(&c.Subject, "subject", "", "")
 	flags.StringVar(&c.Body, "body", "", "")
 	flags.Int64Var(&seconds, "time", 0, "")
+	flags.BoolVar(&c.Bound, "bound", false, "")
 	flags.Func("metadata", "", func(s string) error { c.Metadata = append(c.Metadata, s); return nil })
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
