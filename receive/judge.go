@@ -112,7 +112,7 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 		announce(v)
 		vs.all = append(vs.all, v)
 	}
-	if err := vs.checkNames(list.Refs); err != nil {
+	if err := r.checkNames(vs, list.Refs); err != nil {
 		return nil, err
 	}
 	for _, v := range vs.accepted() {
@@ -157,7 +157,7 @@ func (r *receiver) judgeOne(o offer, list *ostree.RefList) verdict {
 // checkNames returns an error if an accepted ref could not be set because its
 // name is a directory of another ref's, or the other way round. libostree would
 // notice when it has set others already.
-func (vs *verdicts) checkNames(have ostree.Refs) error {
+func (r *receiver) checkNames(vs *verdicts, have ostree.Refs) error {
 	all := maps.Clone(have)
 	for _, v := range vs.accepted() {
 		all[v.ref] = v.commit.Checksum
@@ -165,11 +165,23 @@ func (vs *verdicts) checkNames(have ostree.Refs) error {
 	for _, ref := range all.Sorted() {
 		for dir := path.Dir(string(ref)); dir != "."; dir = path.Dir(dir) {
 			if _, ok := all[ostree.Ref(dir)]; ok {
-				return fmt.Errorf("refs %s and %s cannot both exist in a repository", dir, ref)
+				return r.clash(ostree.Ref(dir), ref)
 			}
 		}
 	}
 	return nil
+}
+
+// clash says that two refs cannot both exist. One that the pusher may not see is not named.
+func (r *receiver) clash(dir, below ostree.Ref) error {
+	const alone = "ref %s cannot exist beside another ref of the repository"
+	switch {
+	case !r.config.AllowsRef(string(dir)):
+		return fmt.Errorf(alone, below)
+	case !r.config.AllowsRef(string(below)):
+		return fmt.Errorf(alone, dir)
+	}
+	return fmt.Errorf("refs %s and %s cannot both exist in a repository", dir, below)
 }
 
 // compare judges a ref that exists: its commit is replaced only by a strictly

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -198,6 +199,24 @@ func (r *receiver) checkRefs(refs []ostree.Ref) error {
 		return cli.Hint(errors.New(strings.Join(refused, "; ")), "what is allowed is up to the server's administrator: refs in its configuration, and --refs of this key")
 	}
 	return nil
+}
+
+// shown returns those refs of the target that the pusher is told of: the ones that may be
+// received.
+func (r *receiver) shown(refs ostree.Refs) ostree.Refs {
+	shown := maps.Clone(refs)
+	maps.DeleteFunc(shown, func(ref ostree.Ref, _ ostree.Checksum) bool { return !r.config.AllowsRef(string(ref)) })
+	return shown
+}
+
+// hides reports whether the pusher is not to know of some refs of the target that others push.
+func (r *receiver) hides(refs ostree.Refs) bool {
+	for ref := range refs {
+		if !generated(ref) && !r.config.AllowsRef(string(ref)) {
+			return true
+		}
+	}
+	return false
 }
 
 // loadKeys reads the keys that are configured, so that one that is missing is

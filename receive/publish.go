@@ -3,6 +3,7 @@ package receive
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -69,6 +70,10 @@ func (r *receiver) updateMetadata(ctx context.Context) error {
 	}
 	r.sink.Log(report.Debug, "Updating the repository's metadata")
 	if hasFlatpak(refs) {
+		if r.hides(refs) {
+			// It has something to say of each app.
+			r.output = io.Discard
+		}
 		if err := r.updateFlatpak(ctx); err != nil {
 			return err
 		}

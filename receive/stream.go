@@ -72,7 +72,7 @@ func (f *streamFiller) fillCommits(ctx context.Context, q *quarantine) (*offers,
 	if err != nil {
 		return nil, fmt.Errorf("list refs: %w", err)
 	}
-	if err := f.sendState(have); err != nil {
+	if err := f.sendState(f.r.shown(have)); err != nil {
 		return nil, err
 	}
 	source, err := f.readOffer()

@@ -129,13 +129,14 @@ func (z *zeroReceiver) run(ctx context.Context) error {
 	return z.importAndSet(ctx, q)
 }
 
+// sendInfo says which refs there are, of those that this client may push.
 func (z *zeroReceiver) sendInfo(ctx context.Context) error {
 	refs, err := z.target.Refs(ctx)
 	if err != nil {
 		return fmt.Errorf("list refs: %w", err)
 	}
 	names := map[string]string{}
-	for ref, sum := range refs {
+	for ref, sum := range z.shown(refs) {
 		names[string(ref)] = sum.String()
 	}
 	return z.wire.write(zeroInfo, ostree.Vardict{"mode": z.target.Mode().Number(), "refs": names})
@@ -206,15 +207,21 @@ func parseUpdates(args ostree.Vardict) ([]zeroUpdate, error) {
 	return updates, nil
 }
 
-// checkUpdates compares what the client takes for the current commits with what
-// they are, and asks the policy.
+// checkUpdates asks the policy, and compares what the client takes for the current
+// commits with what they are, which is for no others to know.
 func (z *zeroReceiver) checkUpdates(have ostree.Refs) error {
 	var names []ostree.Ref
-	vs := verdicts{}
 	for _, u := range z.updates {
 		if generated(u.ref) {
 			return fmt.Errorf("ref %s is generated here", u.ref)
 		}
+		names = append(names, u.ref)
+	}
+	if err := z.checkRefs(names); err != nil {
+		return err
+	}
+	vs := verdicts{}
+	for _, u := range z.updates {
 		current, ok := have[u.ref]
 		switch {
 		case ok && current != u.old:
@@ -222,15 +229,11 @@ func (z *zeroReceiver) checkUpdates(have ostree.Refs) error {
 		case !ok && !u.old.IsZero():
 			return fmt.Errorf("Invalid from commit %s for new branch %s", u.old, u.ref)
 		}
-		names = append(names, u.ref)
 		vs.all = append(vs.all, verdict{
 			offer: offer{ref: u.ref, commit: &ostree.Commit{Checksum: u.new}}, status: report.New,
 		})
 	}
-	if err := z.checkRefs(names); err != nil {
-		return err
-	}
-	return vs.checkNames(have)
+	return z.checkNames(&vs, have)
 }
 
 // objectNames are the files of objects in an archive repository.
