@@ -32,8 +32,10 @@ const (
 
 // offer is a ref of the source with its commit, which is in the quarantine.
 type offer struct {
-	ref    ostree.Ref
-	commit *ostree.Commit
+	ref       ostree.Ref
+	commit    *ostree.Commit
+	ancestors []ostree.Checksum // that come with it
+	lease     *ostree.Checksum  // what the ref has to show, zero for nothing; nil: anything
 }
 
 // offers are those wanted, in the order of their refs, and the refs that are
@@ -41,9 +43,14 @@ type offer struct {
 type offers struct {
 	offers  []offer
 	current ostree.Refs
+	keep    bool // the commits are taken as they are
+	atomic  bool // all refs move, or none
 }
 
 func (o *offers) close() {
+	if o == nil {
+		return
+	}
 	for _, offer := range o.offers {
 		offer.commit.Close()
 	}
@@ -149,7 +156,7 @@ func loadOffers(q *quarantine, wanted, current ostree.Refs) (*offers, error) {
 			result.close()
 			return nil, fmt.Errorf("ref %s: commit %s: %w", ref, wanted[ref], err)
 		}
-		result.offers = append(result.offers, offer{ref, commit})
+		result.offers = append(result.offers, offer{ref: ref, commit: commit})
 	}
 	return result, nil
 }

@@ -19,11 +19,16 @@ type filler interface {
 	// fillContent brings what the accepted commits need, and the target does not have, into the
 	// quarantine, as far as the source tells without being asked. There may be no commits.
 	fillContent(ctx context.Context, q *quarantine, accepted []verdict) error
-	// fetch brings objects into the quarantine that the source is asked for by name. It is an error
-	// if it cannot have all of them.
-	fetch(ctx context.Context, q *quarantine, objects []stream.Entry) error
+	source
 	// close ends all dealings with the source.
 	close()
+}
+
+// source has objects that it can be asked for.
+type source interface {
+	// fetch brings objects into the quarantine that the source is asked for by name, of which there is one
+	// at least. It is an error if it cannot have all of them.
+	fetch(ctx context.Context, q *quarantine, objects []stream.Entry) error
 }
 
 // progressMeter shows progress now and then.

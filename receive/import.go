@@ -33,7 +33,7 @@ func (r *receiver) complete(ctx context.Context, q *quarantine, commits []ostree
 			asked[e] = struct{}{}
 		}
 		r.sink.Log(report.Debug, fmt.Sprintf("Asking for %d more objects", len(missing)))
-		if err := r.filler.fetch(ctx, q, missing); err != nil {
+		if err := r.source.fetch(ctx, q, missing); err != nil {
 			return err
 		}
 	}

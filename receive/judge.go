@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
@@ -109,8 +110,16 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 	vs := &verdicts{current: wanted.current}
 	for _, offer := range wanted.offers {
 		v := r.judgeOne(offer, list)
+		if wanted.keep {
+			v.keep()
+		}
 		announce(v)
 		vs.all = append(vs.all, v)
+	}
+	if wanted.atomic {
+		if err := vs.checkAll(); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.checkNames(vs, list.Refs); err != nil {
 		return nil, err
@@ -121,6 +130,27 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 		}
 	}
 	return vs, nil
+}
+
+// keep has the commit published as it is.
+func (v *verdict) keep() {
+	switch {
+	case v.commit.Checksum == v.current:
+		v.status, v.reason, v.warnings = report.UpToDate, "", nil
+	case v.accepted():
+		v.merged = v.commit.Checksum
+	}
+}
+
+// checkAll returns an error if a ref is not to move that should.
+func (vs *verdicts) checkAll() error {
+	for _, v := range vs.all {
+		if !v.accepted() && v.status != report.UpToDate {
+			return cli.Hint(fmt.Errorf("ref %s: commit %s does not replace the current commit %s: %s", v.ref, v.commit.Checksum, v.current, v.reason),
+				"commit anew, with a later timestamp; only a newer ostree-push can force")
+		}
+	}
+	return nil
 }
 
 // judgeOne judges one offer. A ref that shows nothing that can be read does not keep it
@@ -134,6 +164,10 @@ func (r *receiver) judgeOne(o offer, list *ostree.RefList) verdict {
 		}
 		v.current = list.Refs[o.ref]
 		v.warnings = []string{fmt.Sprintf("ref %s cannot be pushed: %s; push the ref that it leads to", o.ref, v.reason)}
+		return v
+	}
+	if now := list.Refs[o.ref]; o.lease != nil && now != *o.lease {
+		v.status, v.reason, v.current = report.Rejected, "it is not at the commit that it was to be at", now
 		return v
 	}
 	if err, bad := list.Bad[o.ref]; bad {

@@ -43,7 +43,7 @@ func TestCompare(t *testing.T) {
 	} {
 		current := &ostree.Commit{Checksum: ostree.Checksum{1}, Timestamp: 100, Tree: tree(1), Subject: "s"}
 		received := &ostree.Commit{Checksum: ostree.Checksum{2}, Timestamp: test.time, Tree: test.tree, Subject: test.subject}
-		v := compare(offer{"main", received}, current, test.force)
+		v := compare(offer{ref: "main", commit: received}, current, test.force)
 		if v.status != test.status || v.current != current.Checksum {
 			t.Errorf("%s: %s (current %s), want %s", name, v.status, v.current, test.status)
 		}

@@ -32,6 +32,7 @@ type receiver struct {
 	sink     report.Sink
 	target   *ostree.Repo
 	filler   filler
+	source   source   // that is asked for what is missing; the filler, if there is one
 	keyring  *os.File // GPG keys to verify with; nil: the global ones
 	signer   *sign.Signer
 	verifier sign.Verifier
@@ -47,13 +48,14 @@ func receive(ctx context.Context, opts options, sink report.Sink) (report.Totals
 		return r.totals, cli.Hint(err, "allowed_urls in the server's configuration has those that may be pulled from")
 	}
 	r.filler = &pullFiller{r: r, source: source}
+	r.source = r.filler
 	err = r.run(ctx)
 	return r.totals, err
 }
 
 // receiveStream is the whole job, from a stream.
 func receiveStream(ctx context.Context, opts options, f *streamFiller, sink report.Sink) (report.Totals, error) {
-	r := &receiver{options: opts, sink: sink, filler: f}
+	r := &receiver{options: opts, sink: sink, filler: f, source: f}
 	defer r.close()
 	f.r, f.in.timeout = r, opts.config.Timeout
 	err := r.run(ctx)
@@ -126,7 +128,7 @@ func (r *receiver) run(ctx context.Context) (err error) {
 		verdicts.report(r.sink)
 		return r.catchUpAlone(ctx, verdicts)
 	}
-	if err := r.complete(ctx, q, checksums(accepted)); err != nil {
+	if err := r.complete(ctx, q, commitsOf(verdicts.due())); err != nil {
 		return err
 	}
 	return r.publish(ctx, q, wanted, verdicts)

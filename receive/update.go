@@ -24,7 +24,7 @@ func (r *receiver) publish(ctx context.Context, q *quarantine, wanted *offers, v
 			return err
 		}
 		// Nobody holds our lock while the source is asked.
-		if err := r.complete(ctx, q, checksums(vs.accepted())); err != nil {
+		if err := r.complete(ctx, q, commitsOf(vs.due())); err != nil {
 			return err
 		}
 	}
@@ -96,6 +96,15 @@ func (r *receiver) importAndMove(ctx context.Context, q *quarantine, due []*verd
 	return r.updateRefs(context.WithoutCancel(ctx), due)
 }
 
+// commitsOf returns the commits that refs are to show, and those that come with them.
+func commitsOf(due []*verdict) []ostree.Checksum {
+	var sums []ostree.Checksum
+	for _, v := range due {
+		sums = append(append(sums, v.commit.Checksum), v.ancestors...)
+	}
+	return sums
+}
+
 func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, due []*verdict) (err error) {
 	tx, err := r.target.Begin(ctx)
 	if err != nil {
@@ -106,11 +115,7 @@ func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, due []*ver
 			err = errors.Join(err, abort(tx))
 		}
 	}()
-	var sums []ostree.Checksum
-	for _, v := range due {
-		sums = append(sums, v.commit.Checksum)
-	}
-	if err := r.importObjects(ctx, tx, q, sums); err != nil {
+	if err := r.importObjects(ctx, tx, q, commitsOf(due)); err != nil {
 		return err
 	}
 	for _, v := range due {

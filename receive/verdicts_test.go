@@ -24,7 +24,7 @@ func (r *results) Ref(ref report.Ref)       { r.refs = append(r.refs, ref) }
 // What a ref was and is, before and after its merge, and if there is none.
 func TestVerdictsReport(t *testing.T) {
 	sum := func(n byte) ostree.Checksum { return ostree.Checksum{n} }
-	offered := func(ref ostree.Ref) offer { return offer{ref, &ostree.Commit{Checksum: sum(2)}} }
+	offered := func(ref ostree.Ref) offer { return offer{ref: ref, commit: &ostree.Commit{Checksum: sum(2)}} }
 	old, received, merged := sum(1).String(), sum(2).String(), sum(3).String()
 	vs := &verdicts{
 		current: ostree.Refs{"z": sum(1), "y": sum(1)},
@@ -64,7 +64,7 @@ func TestCompareReason(t *testing.T) {
 		"not newer":      {Timestamp: 100, Tree: ostree.Tree{Contents: ostree.Checksum{1}}},
 		"other metadata": {Timestamp: 101, Body: "b"},
 	} {
-		if got := compare(offer{"main", c}, current, false).reason; got != want {
+		if got := compare(offer{ref: "main", commit: c}, current, false).reason; got != want {
 			t.Errorf("reason %q, want %q", got, want)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // This file is the receiving end of protocol 0, which clients older than 0.1.1
@@ -67,6 +68,7 @@ func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin
 			receiver: receiver{options: options{repo: at, config: c, output: stderr, ledger: ledger}, sink: sink},
 			wire:     newZeroWire(ctx, stdin, stdout, c.Timeout),
 		}
+		z.source = z
 		defer z.close()
 		err := z.run(ctx)
 		return z.totals, err
@@ -76,8 +78,10 @@ func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin
 // zeroReceiver is one receive by protocol 0 under way.
 type zeroReceiver struct {
 	receiver
-	wire    *zeroWire
-	updates []zeroUpdate
+	wire     *zeroWire
+	updates  []zeroUpdate
+	offered  *offers   // nil: not all of the new commits are there
+	verdicts *verdicts // of what is offered
 }
 
 // zeroUpdate is what a client wants of a ref. Old is zero if it is to be new.
@@ -109,7 +113,8 @@ func (z *zeroReceiver) run(ctx context.Context) error {
 		return z.refuse(err)
 	}
 	defer q.remove()
-	if err := z.connectKeys(q); err != nil {
+	defer func() { z.offered.close() }()
+	if err := z.accept(ctx, q); err != nil {
 		return z.refuse(err)
 	}
 	if err := z.wire.reply(true, ""); err != nil {
@@ -119,21 +124,36 @@ func (z *zeroReceiver) run(ctx context.Context) error {
 		return err
 	}
 	// From here on there is nobody to be told but through the exit status.
-	if err := z.verifyUpdates(ctx, q); err != nil {
+	if err := z.judgeUpdates(ctx, q); err != nil {
 		return err
 	}
-	if z.config.DryRun {
-		z.reportUpdates(report.New)
+	if err := z.verify(ctx, q, z.offered); err != nil {
+		return err
+	}
+	if z.config.DryRun || len(z.verdicts.accepted()) == 0 {
+		z.verdicts.report(z.sink)
 		return nil
 	}
-	return z.importAndSet(ctx, q)
+	return z.publishUpdates(ctx, q)
 }
 
-// sendInfo says which refs there are, of those that this client may push.
+// accept prepares for the objects.
+func (z *zeroReceiver) accept(ctx context.Context, q *quarantine) error {
+	if err := z.connectKeys(q); err != nil {
+		return err
+	}
+	return z.judgeArrived(ctx, q)
+}
+
+// sendInfo says which refs there are, of those that this client may push. A client that
+// is not served is shown none, so that it does not take itself for up to date.
 func (z *zeroReceiver) sendInfo(ctx context.Context) error {
 	refs, err := z.target.Refs(ctx)
 	if err != nil {
 		return fmt.Errorf("list refs: %w", err)
+	}
+	if !z.config.Protocol0 {
+		refs = nil
 	}
 	names := map[string]string{}
 	for ref, sum := range z.shown(refs) {
@@ -154,6 +174,10 @@ func (z *zeroReceiver) receiveUpdate(ctx context.Context) (wanted bool, err erro
 	case zeroUpdateRefs:
 	default:
 		return false, fmt.Errorf("the client sends command %d before any update", command)
+	}
+	if !z.config.Protocol0 {
+		return false, z.refuse(cli.Hint(errors.New("clients of protocol 0 are not served here"),
+			"use a newer ostree-push; protocol_0 in the server's configuration allows old ones"))
 	}
 	refs, err := z.target.Refs(ctx)
 	if err != nil {
@@ -236,6 +260,69 @@ func (z *zeroReceiver) checkUpdates(have ostree.Refs) error {
 	return z.checkNames(&vs, have)
 }
 
+// judgeArrived judges as soon as all new commits are there, when the client can still be told.
+// (Their signatures may come later.)
+func (z *zeroReceiver) judgeArrived(ctx context.Context, q *quarantine) error {
+	if z.offered != nil {
+		return nil
+	}
+	for _, u := range z.updates {
+		has, err := q.repo.HasObject(ctx, ostree.ObjectCommit, u.new)
+		if err != nil || !has {
+			return err
+		}
+	}
+	return z.judgeUpdates(ctx, q)
+}
+
+// judgeUpdates judges the new commits as those that come in other ways. A client of this
+// protocol moves all of its refs or none, so one that is not to move is an error.
+func (z *zeroReceiver) judgeUpdates(ctx context.Context, q *quarantine) (err error) {
+	if z.offered == nil {
+		if z.offered, err = z.loadUpdates(q); err != nil {
+			return err
+		}
+	}
+	z.verdicts, err = z.judge(ctx, z.offered, func(verdict) {})
+	return err
+}
+
+// loadUpdates reads the new commits, which have to be bound to their refs.
+func (z *zeroReceiver) loadUpdates(q *quarantine) (*offers, error) {
+	wanted := ostree.Refs{}
+	for _, u := range z.updates {
+		wanted[u.ref] = u.new
+	}
+	offered, err := loadOffers(q, wanted, nil)
+	if err != nil {
+		return nil, err
+	}
+	offered.keep, offered.atomic = true, true
+	for i, o := range offered.offers {
+		// What was compared when the update came has to be so when the ref moves.
+		offered.offers[i].lease = &z.updates[i].old
+		err := z.checkPromotion(o)
+		if err == nil {
+			err = checkTakenAsIs(o)
+		}
+		if err != nil {
+			offered.close()
+			return nil, err
+		}
+	}
+	return offered, nil
+}
+
+// checkTakenAsIs returns an error if a commit is bound to other refs. In other ways it would be bound
+// anew; but as it is, clients would refuse it.
+func checkTakenAsIs(o offer) error {
+	if _, bound := o.commit.MetaStrings(ostree.MetaRefBinding); !bound {
+		return nil
+	}
+	return cli.Hint(checkBinding(o),
+		"commit it on that ref, or for it as well (ostree commit --bind-ref=%s); a newer ostree-push has the server bind it anew", o.ref)
+}
+
 // objectNames are the files of objects in an archive repository.
 var objectNames = regexp.MustCompile(`\A[0-9a-f]{64}\.(?:commit|commitmeta|dirtree|dirmeta|filez)\z`)
 
@@ -253,7 +340,11 @@ func (z *zeroReceiver) fill(ctx context.Context, q *quarantine) error {
 		default:
 			return fmt.Errorf("the client sends command %d among the objects", command)
 		}
-		if err := z.putObject(ctx, q, args); err != nil {
+		err = z.putObject(ctx, q, args)
+		if err == nil && strings.HasSuffix(args["object"].(string), ".commit") {
+			err = z.judgeArrived(ctx, q)
+		}
+		if err != nil {
 			return z.refuse(err)
 		}
 		if err := z.wire.reply(true, ""); err != nil {
@@ -313,79 +404,44 @@ func (z *zeroReceiver) storeObject(q *quarantine, name string, size int64) (err 
 	return err
 }
 
-// verifyUpdates checks the new commits' signatures.
-func (z *zeroReceiver) verifyUpdates(ctx context.Context, q *quarantine) error {
-	for _, u := range z.updates {
-		commit, err := q.repo.LoadCommit(u.new)
-		if err != nil {
-			return fmt.Errorf("ref %s: commit %s: %w", u.ref, u.new, err)
-		}
-		commit.Close()
-		if err := z.verifier.VerifyCommit(ctx, q.repo, u.new); err != nil {
-			return fmt.Errorf("ref %s: commit %s: %w", u.ref, u.new, err)
-		}
-	}
-	return nil
-}
-
-// importAndSet imports what is in the quarantine, and moves the refs, unless
+// publishUpdates imports what is in the quarantine, and moves the refs, unless
 // somebody else has moved them in the meantime.
-func (z *zeroReceiver) importAndSet(ctx context.Context, q *quarantine) error {
-	lock, err := lockRepo(ctx, z.target, z.sink)
-	if err != nil {
+func (z *zeroReceiver) publishUpdates(ctx context.Context, q *quarantine) error {
+	if err := q.checkAll(ctx); err != nil {
 		return err
 	}
-	defer lock.release()
-	have, err := z.target.Refs(ctx)
-	if err != nil {
-		return fmt.Errorf("list refs: %w", err)
+	for i := range z.offered.offers {
+		o := &z.offered.offers[i]
+		o.ancestors = z.newAncestors(q, o.commit)
 	}
-	if err := z.checkUpdates(have); err != nil {
+	for i := range z.verdicts.all {
+		z.verdicts.all[i].offer = z.offered.offers[i]
+	}
+	if err := z.complete(ctx, q, commitsOf(z.verdicts.due())); err != nil {
 		return err
 	}
-	vs := &verdicts{}
-	for _, u := range z.updates {
-		v := verdict{offer: offer{u.ref, &ostree.Commit{Checksum: u.new}}, current: u.old, status: report.Updated, merged: u.new}
-		vs.all = append(vs.all, v)
-	}
-	if err := z.importAndMove(ctx, q, vs.due()); err != nil {
-		return err
-	}
-	z.reportUpdates(report.Updated)
-	return z.show(context.WithoutCancel(ctx), refsOf(vs.moved()))
+	return z.publish(ctx, q, z.offered, z.verdicts)
 }
 
-// newCommits returns the commits that updates bring: a client sends all between
+// fetch is for objects that are missing. A client of this protocol cannot be asked for them.
+func (z *zeroReceiver) fetch(_ context.Context, _ *quarantine, objects []stream.Entry) error {
+	return faulty(fmt.Errorf("object %s has not been sent", objects[0].Name()))
+}
+
+// newAncestors returns the ancestors of a commit that have come with it: a client sends all between
 // the old and the new one.
-func (z *zeroReceiver) newCommits(q *quarantine) []ostree.Checksum {
+func (z *zeroReceiver) newAncestors(q *quarantine, commit *ostree.Commit) []ostree.Checksum {
+	var ancestors []ostree.Checksum
 	seen := map[ostree.Checksum]bool{}
-	var all []ostree.Checksum
-	for _, u := range z.updates {
-		for sum := u.new; !sum.IsZero() && !seen[sum] && (sum == u.new || q.has(sum)); {
-			seen[sum] = true
-			all = append(all, sum)
-			commit, err := q.repo.LoadCommit(sum)
-			if err != nil {
-				break // the import says what is wrong with it
-			}
-			sum = commit.Parent
-			commit.Close()
+	for sum := commit.Parent; !sum.IsZero() && !seen[sum] && q.has(sum); {
+		seen[sum] = true
+		ancestors = append(ancestors, sum)
+		parent, err := q.repo.LoadCommit(sum)
+		if err != nil {
+			break // whoever walks it says what is wrong with it
 		}
+		sum = parent.Parent
+		parent.Close()
 	}
-	return all
-}
-
-func (z *zeroReceiver) reportUpdates(status report.Status) {
-	for _, u := range z.updates {
-		result := report.Ref{Ref: u.ref, Status: status, New: u.new.String(), Received: u.new.String()}
-		if u.old.IsZero() {
-			result.Status = report.New
-		} else {
-			result.Old = u.old.String()
-		}
-		if u.old == u.new {
-			result.Status = report.UpToDate
-		}
-		z.sink.Ref(result)
-	}
+	return ancestors
 }
