@@ -54,6 +54,8 @@ func TestMain(m *testing.M) {
 		"client0": client0.Main,
 		// remote runs a command through ssh, quoted for its shell.
 		"remote": remote,
+		// peak runs a command, and notes how much memory it took.
+		"peak": peak,
 		// ed25519 makes keys, signs and verifies.
 		"ed25519": ed25519Main,
 	})
@@ -187,6 +189,8 @@ func scripts(t *testing.T, dir string, path func(ours string) string, names ...s
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"nothing-left":  nothingLeft,
 			"kill-process":  killProcess,
+			"stop-process":  stopProcess,
+			"peak-below":    peakBelow,
 			"wait-for":      waitFor,
 			"slow":          slow,
 			"configure":     configure,
@@ -311,8 +315,8 @@ func nothingLeft(ts *testscript.TestScript, neg bool, repos []string) {
 	})
 }
 
-// kill-process [-q] SIGNAL TEXT... kills the script's processes whose command
-// line contains one of the TEXTs, or begins with one after a ^, all at once. With -q there may be none.
+// kill-process [-q] SIGNAL TEXT... kills the script's processes that match one of the TEXTs, all
+// at once. With -q there may be none.
 func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	quiet := args[0] == "-q"
 	if quiet {
@@ -323,14 +327,7 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
-	found := processes(markOf(ts))
-	var pids []int
-	for pid, cmdline := range found {
-		matches := func(text string) bool { return strings.Contains("^"+cmdline, text) }
-		if !strings.HasPrefix(cmdline, "status ") && slices.ContainsFunc(args[1:], matches) {
-			pids = append(pids, pid)
-		}
-	}
+	pids, found := matching(ts, args[1:])
 	killAll := func(sig syscall.Signal) (killed int) {
 		for _, pid := range pids {
 			if syscall.Kill(pid, sig) == nil {
@@ -346,6 +343,19 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	if killed == 0 && !quiet {
 		ts.Fatalf("there is none of %q among %v", args[1:], found)
 	}
+}
+
+// matching returns the script's processes whose command line contains one of the texts, or begins
+// with one after a ^, and all of the script's processes.
+func matching(ts *testscript.TestScript, texts []string) (pids []int, found map[int]string) {
+	found = processes(markOf(ts))
+	for pid, cmdline := range found {
+		matches := func(text string) bool { return strings.Contains("^"+cmdline, text) }
+		if !strings.HasPrefix(cmdline, "status ") && slices.ContainsFunc(texts, matches) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, found
 }
 
 // wait-for PATTERN [TEXT] waits until a file matches, and has TEXT in it.
@@ -392,7 +402,7 @@ func TestPushTunnel(t *testing.T) {
 	t.Setenv("TRANSPORT", "tunnel")
 	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" },
 		"bad-input", "collection", "command", "dry-run", "ed25519", "flatpak", "full-disk", "gpg", "hook", "interrupted",
-		"judge", "modes", "not-writable", "one-ref", "progress", "refs", "resumed", "summary")
+		"judge", "modes", "not-writable", "one-ref", "progress", "refs", "resumed", "stopped", "summary")
 }
 
 // TestPeer has Debian's ostree-push on one end.

@@ -51,30 +51,62 @@ func CheckBytes(t ObjectType, sum Checksum, data []byte) error {
 		return err
 	}
 	// One call for all of it, since there may be a great many such objects.
-	buffer := unpacked.Get().(*[]byte)
+	buffer := unpacked.Get().(*[unpackedSize]byte)
 	defer unpacked.Put(buffer)
-	for {
-		var size C.guint64
-		n := C.op_unpack_content(p, C.gsize(len(data)), unsafe.Pointer(unsafe.SliceData(*buffer)), C.gsize(len(*buffer)), &size, &gerr)
-		if n < 0 {
-			return gerror(gerr)
-		}
-		content := (*buffer)[:n]
-		if len(content) < len(*buffer) {
-			return checkSize(sum, sha256.Sum256(content), uint64(len(content)), uint64(size))
-		}
-		if uint64(size)+inflateSlack < uint64(len(content)) {
-			return inflated(uint64(size))
-		}
-		*buffer = make([]byte, 2*len(*buffer))
+	var size C.guint64
+	n := C.op_unpack_content(p, C.gsize(len(data)), unsafe.Pointer(buffer), unpackedSize, &size, &gerr)
+	if n < 0 {
+		return gerror(gerr)
 	}
+	if n < unpackedSize {
+		return checkSize(sum, sha256.Sum256(buffer[:n]), uint64(n), uint64(size))
+	}
+	return checkExpanding(sum, data, buffer[:])
 }
 
-// unpacked has buffers for what is in content objects.
-var unpacked = sync.Pool{New: func() any {
-	buffer := make([]byte, 256<<10)
-	return &buffer
-}}
+// unpackedSize is how much, in bytes, of what is in a content object is in memory at a
+// time. Deflate makes a thousand times as much of an object as there is of it.
+const unpackedSize = 256 << 10
+
+// unpacked has buffers for that.
+var unpacked = sync.Pool{New: func() any { return new([unpackedSize]byte) }}
+
+// checkExpanding checks a content object, all of which is data, and which expands to
+// more than the buffer has room for: it is hashed as it expands.
+func checkExpanding(sum Checksum, data, buffer []byte) error {
+	c, done := cancellable(context.Background())
+	var (
+		size C.guint64
+		gerr *C.GError
+	)
+	// The stream has a copy, since it outlives the call.
+	p := unsafe.Pointer(unsafe.SliceData(data))
+	stream := C.op_content_stream_of_bytes(p, C.gsize(len(data)), &size, c, &gerr)
+	if stream == nil {
+		done()
+		return gerror(gerr)
+	}
+	content := &contentReader{stream: stream, cancellable: c, done: done}
+	defer content.Close()
+	return checkStream(sum, content, uint64(size), buffer)
+}
+
+// checkStream checks what is in a content object that says it has size bytes, through
+// a buffer.
+func checkStream(sum Checksum, content io.Reader, size uint64, buffer []byte) error {
+	stated := min(size, math.MaxInt64-inflateSlack-1)
+	hash := sha256.New()
+	// Nothing but Read and Write, so that the buffer is used.
+	to, from := struct{ io.Writer }{hash}, io.LimitReader(content, int64(stated)+inflateSlack+1)
+	read, err := io.CopyBuffer(to, from, buffer)
+	if err != nil {
+		return err
+	}
+	if uint64(read) > stated+inflateSlack {
+		return inflated(size)
+	}
+	return checkSize(sum, [32]byte(hash.Sum(nil)), uint64(read), size)
+}
 
 func inflated(size uint64) error {
 	return fmt.Errorf("%w: it says that it has %d bytes, and expands to more", ErrInflated, size)
@@ -122,16 +154,9 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 	}
 	content := &contentReader{stream: stream, cancellable: c, done: done}
 	defer content.Close()
-	stated := min(uint64(size), math.MaxInt64-inflateSlack-1)
-	hash := sha256.New()
-	read, err := io.Copy(hash, io.LimitReader(content, int64(stated)+inflateSlack+1))
-	if err != nil {
-		return err
-	}
-	if uint64(read) > stated+inflateSlack {
-		return inflated(uint64(size))
-	}
-	return checkSize(sum, [32]byte(hash.Sum(nil)), uint64(read), uint64(size))
+	buffer := unpacked.Get().(*[unpackedSize]byte)
+	defer unpacked.Put(buffer)
+	return checkStream(sum, content, uint64(size), buffer[:])
 }
 
 // checkHeaderSize looks at the length of a content object's header, which is its

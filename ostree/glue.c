@@ -796,6 +796,15 @@ op_unpack_content (const void *data, gsize size, void *out, gsize capacity, guin
 }
 
 GInputStream *
+op_content_stream_of_bytes (const void *data, gsize size, guint64 *content_size,
+                            GCancellable *cancellable, GError **error)
+{
+  g_autoptr (GBytes) bytes = g_bytes_new (data, size);
+  return content_stream (g_memory_input_stream_new_from_bytes (bytes), size, content_size,
+                         cancellable, error);
+}
+
+GInputStream *
 op_content_stream_of_file (int fd, guint64 size, guint64 *content_size, GCancellable *cancellable,
                            GError **error)
 {

@@ -137,8 +137,12 @@ gboolean op_validate_metadata (OstreeObjectType type, const void *data, gsize si
 GInputStream *op_content_stream_of_file (int fd, guint64 size, guint64 *content_size,
                                          GCancellable *cancellable, GError **error);
 
-/* The same of an object in memory: what it has, at most capacity bytes, in out. Returns how many
- * those are, or -1. */
+/* The same of an object in memory, which is copied. */
+GInputStream *op_content_stream_of_bytes (const void *data, gsize size, guint64 *content_size,
+                                          GCancellable *cancellable, GError **error);
+
+/* The same in one call: what it has, at most capacity bytes, in out. Returns how many those
+ * are, or -1. */
 gssize op_unpack_content (const void *data, gsize size, void *out, gsize capacity,
                           guint64 *content_size, GError **error);
 
