@@ -262,7 +262,7 @@ func checksums(vs []verdict) []ostree.Checksum {
 
 // sourceRefs reads the source's summary.
 func (p *pullFiller) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.r.config.Timeout, errStalled)
+	ctx, cancel := withPatience(ctx, p.r.config.Timeout, errStalled)
 	defer cancel()
 	var summary []byte
 	err := p.leaveBehind(ctx, func() (err error) {
@@ -328,23 +328,25 @@ func (p *pullFiller) pull(ctx context.Context, q *quarantine, commits []ostree.C
 
 // stallWatch notices a pull that waits for a source which does not send.
 type stallWatch struct {
-	since   time.Time
+	clock   waitClock
+	waited  time.Duration
 	bytes   uint64
 	timeout time.Duration
 	stalled func()
 }
 
 func newStallWatch(now time.Time, timeout time.Duration, stalled func()) *stallWatch {
-	return &stallWatch{since: now, timeout: timeout, stalled: stalled}
+	return &stallWatch{clock: waitClock{now}, timeout: timeout, stalled: stalled}
 }
 
 func (s *stallWatch) see(now time.Time, p ostree.PullProgress) {
+	step := s.clock.step(now)
 	waiting := p.Fetched < p.Requested
 	if !waiting || p.Bytes-s.bytes >= stallBytes {
-		s.since, s.bytes = now, p.Bytes
+		s.waited, s.bytes = 0, p.Bytes
 		return
 	}
-	if now.Sub(s.since) > s.timeout {
+	if s.waited += step; s.waited > s.timeout {
 		s.stalled()
 	}
 }

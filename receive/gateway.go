@@ -47,7 +47,8 @@ const maxHeaders = 64 << 10
 const fetches = 8
 
 // openGateway starts a gateway to source, which goes on to the URLs that allowed
-// allows. Nothing is waited for longer than timeout.
+// allows. No connection is waited for longer than timeout; how long an answer may take is watched where it is
+// waited for (stallWatch).
 func openGateway(source *url.URL, allowed func(*url.URL) bool, timeout time.Duration) (*gateway, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -60,7 +61,6 @@ func openGateway(source *url.URL, allowed func(*url.URL) bool, timeout time.Dura
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
 			TLSHandshakeTimeout:    timeout,
-			ResponseHeaderTimeout:  timeout,
 			MaxResponseHeaderBytes: maxHeaders,
 			MaxIdleConnsPerHost:    fetches,
 			// Objects are compressed already, and what the source says is

@@ -84,7 +84,7 @@ type lockWait struct {
 
 // waitForLock waits until nobody else holds a lock on a file in the way.
 func waitForLock(ctx context.Context, f *os.File, how int, w lockWait) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout, w.timeout)
+	ctx, cancel := withPatience(ctx, lockTimeout, w.timeout)
 	defer cancel()
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()

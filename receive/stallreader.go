@@ -47,15 +47,14 @@ func (r *stallReader) Read(p []byte) (int, error) {
 
 // wait waits until there is something to read.
 func (r *stallReader) wait() error {
-	const slice = 200 * time.Millisecond // in which the end of the context is noticed
 	fds := []unix.PollFd{{Fd: int32(r.in.Fd()), Events: unix.POLLIN}}
 	for {
 		if r.ctx.Err() != nil {
 			return context.Cause(r.ctx)
 		}
-		start := time.Now()
-		n, err := unix.Poll(fds, int(slice/time.Millisecond))
-		r.waited += time.Since(start)
+		clock := waitClock{time.Now()}
+		n, err := unix.Poll(fds, int(waitSlice/time.Millisecond))
+		r.waited += clock.step(time.Now())
 		if now := r.milestones.Load(); now != r.last {
 			r.last, r.waited = now, 0
 		}
