@@ -27,8 +27,7 @@ type intake struct {
 	sink  report.Sink
 	total int
 	bytes atomic.Int64
-	// sinceSpace is how much has been written since free space was looked at.
-	sinceSpace atomic.Int64
+	room  room
 
 	ctx    context.Context // ends with the first failure, or when its parent does
 	cancel context.CancelCauseFunc
@@ -52,8 +51,6 @@ const (
 	// batchSize is the size of the largest object, in bytes, that is checked in
 	// memory, and of the buffer for several smaller ones.
 	batchSize = 512 << 10
-	// spaceStep is how many bytes are written between two looks at the free space.
-	spaceStep = 8 << 20
 	// blockSize is about what the smallest file takes.
 	blockSize = 4096
 )
@@ -72,9 +69,8 @@ type arrived struct {
 }
 
 func newIntake(ctx context.Context, q *quarantine, sink report.Sink, missing map[stream.Entry]struct{}) *intake {
-	in := &intake{q: q, sink: sink, total: len(missing), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
+	in := &intake{q: q, sink: sink, total: len(missing), room: room{q: q}, missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
-	in.sinceSpace.Store(spaceStep)
 	buffers := 2*runtime.GOMAXPROCS(0) + 2
 	in.work, in.free = make(chan *batch, buffers), make(chan *batch, buffers)
 	for range buffers {
@@ -224,12 +220,7 @@ func (in *intake) space(e stream.Entry, size int64) error {
 	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
 		return faulty(fmt.Errorf("%d bytes are too many", size))
 	}
-	size = max(size, blockSize)
-	if size < spaceStep && in.sinceSpace.Add(size) < spaceStep {
-		return nil
-	}
-	in.sinceSpace.Store(0)
-	return in.q.checkSpaceFor(uint64(max(size, spaceStep)))
+	return in.room.take(max(size, blockSize))
 }
 
 // read adds a small object to the batch.
@@ -253,7 +244,7 @@ func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error
 	if err != nil {
 		return err
 	}
-	if err := conn.Body(f, size); err != nil {
+	if err := conn.Body(roomWriter{f, &in.room}, size); err != nil {
 		os.Remove(f.Name())
 		return errors.Join(err, f.Close())
 	}
@@ -290,6 +281,7 @@ func (in *intake) check(b *batch) error {
 		if err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)
 		}
+		in.room.wrote(int64(max(e.size, blockSize)))
 		data = data[e.size:]
 	}
 	in.q.wrote(int64(len(b.buffer)))

@@ -8,10 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
-	"ostree-push/cli"
 	"ostree-push/ostree"
 )
 
@@ -63,52 +61,6 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 	}
 	go q.touch()
 	return q, nil
-}
-
-// checkSpace returns an error if the target's file system has less free space
-// than the target wants to leave. libostree does not look at that for objects
-// that it stores as they arrive.
-func (q *quarantine) checkSpace() error { return q.checkSpaceFor(0) }
-
-// checkSpaceFor does so before so many bytes are written. What has been left to resume
-// from is removed before space is said to be lacking.
-func (q *quarantine) checkSpaceFor(bytes uint64) error {
-	err := q.hasSpaceFor(bytes)
-	var lacking *noSpaceError
-	if errors.As(err, &lacking) && removeLeftovers(filepath.Dir(q.dir)) {
-		err = q.hasSpaceFor(bytes)
-	}
-	if errors.As(err, &lacking) {
-		return cli.Hint(err, "make room on the server and push again: what has arrived in a stream is not sent again")
-	}
-	return err
-}
-
-// noSpaceError says how much free space there is, in bytes.
-type noSpaceError struct{ needed, free, reserved uint64 }
-
-func (e *noSpaceError) Error() string {
-	return fmt.Sprintf("no space left: %s are needed, %s are free, and min-free-space-size or -percent of the repository reserves %s",
-		humanize.IBytes(e.needed), humanize.IBytes(e.free), humanize.IBytes(e.reserved))
-}
-
-func (q *quarantine) hasSpaceFor(bytes uint64) error {
-	reserved, err := q.repo.MinFreeSpace()
-	if err != nil {
-		return fmt.Errorf("min-free-space of the repository: %w", err)
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(q.dir, &fs); err != nil {
-		return os.NewSyscallError("statfs", err)
-	}
-	free := fs.Bavail * uint64(fs.Bsize)
-	if os.Geteuid() == 0 {
-		free = fs.Bfree * uint64(fs.Bsize)
-	}
-	if free < reserved || free-reserved < bytes {
-		return &noSpaceError{bytes, free, reserved}
-	}
-	return nil
 }
 
 // has reports whether a commit object has arrived.

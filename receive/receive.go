@@ -95,6 +95,7 @@ func (r *receiver) run(ctx context.Context) (err error) {
 			q.remove()
 		}
 	}()
+	defer func() { err = q.hintOnSpace(err) }()
 	if err := r.filler.start(ctx, q); err != nil {
 		return err
 	}

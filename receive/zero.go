@@ -90,7 +90,7 @@ type zeroUpdate struct {
 	old, new ostree.Checksum
 }
 
-func (z *zeroReceiver) run(ctx context.Context) error {
+func (z *zeroReceiver) run(ctx context.Context) (err error) {
 	if err := z.loadKeys(); err != nil {
 		return err
 	}
@@ -113,6 +113,7 @@ func (z *zeroReceiver) run(ctx context.Context) error {
 		return z.refuse(err)
 	}
 	defer q.remove()
+	defer func() { err = q.hintOnSpace(err) }()
 	defer func() { z.offered.close() }()
 	if err := z.accept(ctx, q); err != nil {
 		return z.refuse(err)
