@@ -339,6 +339,10 @@ func (q *quarantine) checkObject(ctx context.Context, e stream.Entry) error {
 		return err
 	}
 	defer f.Close()
+	// Whoever has left it may have had another umask, and an older version.
+	if err := f.Chmod(objectMode); err != nil {
+		return err
+	}
 	return faulty(checkFile(ctx, f, e))
 }
 

@@ -17,6 +17,7 @@ import (
 // show makes the repository's metadata show its refs, or has the hook do what is to be done for those that
 // have moved now, and for those that are pending from earlier. Refs have moved, and its errors say so.
 func (r *receiver) show(ctx context.Context, moved []ostree.Ref) error {
+	defer r.warnOfUnreadable(moved)
 	if !r.config.Update {
 		return r.autoSummary(ctx)
 	}

@@ -22,7 +22,9 @@ type quarantine struct {
 	dir  string
 	held *os.File
 	stop chan struct{} // ends the touching
-	sync flusher
+	// masked is that objects would not come out with objectMode.
+	masked bool
+	sync   flusher
 
 	removing chan struct{} // closed when it is removed; nil: nobody does that
 }
@@ -59,8 +61,41 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 		q.remove()
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
+	if q.masked, err = masks(filepath.Join(dir, "objects")); err != nil {
+		q.remove()
+		return nil, fmt.Errorf("make a quarantine: %w", err)
+	}
 	go q.touch()
 	return q, nil
+}
+
+// objectMode is the mode of the objects of an archive repository, whatever the umask, as
+// libostree has it: they are linked into the target as they are, and may be served from there.
+const objectMode = 0o644
+
+// masks reports whether files get less than objectMode in a directory, by the umask or by the directory's
+// ACL. Most do not, so that there is no need to set the mode of each.
+func masks(dir string) (bool, error) {
+	path := filepath.Join(dir, "mode")
+	fd, err := createFile(path)
+	if err != nil {
+		return false, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return info.Mode() != objectMode, os.Remove(path)
+}
+
+// unmask gives the file of an object its mode.
+func (q *quarantine) unmask(fd int) error {
+	if !q.masked {
+		return nil
+	}
+	return unix.Fchmod(fd, objectMode)
 }
 
 // has reports whether a commit object has arrived.
@@ -79,7 +114,11 @@ func (q *quarantine) create(t ostree.ObjectType, sum ostree.Checksum) (*os.File,
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	f := os.NewFile(uintptr(fd), path)
+	if err := q.unmask(fd); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "chmod", Path: path, Err: err}, f.Close())
+	}
+	return f, nil
 }
 
 // write stores an object that has been checked. There are a great many of them, so
@@ -90,6 +129,7 @@ func (q *quarantine) write(t ostree.ObjectType, sum ostree.Checksum, data []byte
 	if err != nil {
 		return err
 	}
+	err = q.unmask(fd)
 	for len(data) > 0 && err == nil {
 		var n int
 		n, err = unix.Write(fd, data)
@@ -115,7 +155,7 @@ func createFile(path string) (fd int, err error) {
 	open := func() {
 		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 		for fd, err = -1, unix.EINTR; err == unix.EINTR; {
-			fd, err = unix.Open(path, flags, 0o644)
+			fd, err = unix.Open(path, flags, objectMode)
 		}
 	}
 	if open(); err == unix.ENOENT {

@@ -387,11 +387,14 @@ func (z *zeroReceiver) storeObject(q *quarantine, name string, size int64) (err 
 		return err
 	}
 	// An object that is sent twice is the same, or is found out.
-	f, err := os.OpenFile(dir+"/"+name[2:], os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o644)
+	f, err := os.OpenFile(dir+"/"+name[2:], os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, objectMode)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := q.unmask(int(f.Fd())); err != nil {
+		return err
+	}
 	var w io.Writer = f
 	if strings.HasSuffix(name, ".filez") && !harmless(size) {
 		check := newInflateCheck()
