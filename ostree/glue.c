@@ -812,3 +812,18 @@ op_content_stream_of_file (int fd, guint64 size, guint64 *content_size, GCancell
   return content_stream (g_buffered_input_stream_new_sized (file, 64 * 1024), size, content_size,
                          cancellable, error);
 }
+
+gboolean
+op_use_tmp_dir (const char *dir)
+{
+  /* GLib looks at the environment once. Programs that are run later are to find there what
+   * was there. */
+  g_autofree char *old = g_strdup (g_getenv ("TMPDIR"));
+  g_setenv ("TMPDIR", dir, TRUE);
+  gboolean used = strcmp (g_get_tmp_dir (), dir) == 0;
+  if (old != NULL)
+    g_setenv ("TMPDIR", old, TRUE);
+  else
+    g_unsetenv ("TMPDIR");
+  return used;
+}

@@ -146,4 +146,7 @@ GInputStream *op_content_stream_of_bytes (const void *data, gsize size, guint64 
 gssize op_unpack_content (const void *data, gsize size, void *out, gsize capacity,
                           guint64 *content_size, GError **error);
 
+/* Has GLib make temporary files in dir from now on, unless it has made any. */
+gboolean op_use_tmp_dir (const char *dir);
+
 #endif

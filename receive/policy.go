@@ -230,6 +230,11 @@ func (r *receiver) loadKeys() error {
 	if r.signer, err = sign.NewSigner(c.GPGSign, c.GPGHomedir, c.SignType, c.SignKeyfiles); err != nil {
 		return err
 	}
+	if c.GPGVerify || len(c.GPGSign) > 0 {
+		if r.gpgDir, err = newGPGDir(); err != nil {
+			return err
+		}
+	}
 	if c.GPGVerify {
 		r.verifier.VerifyGPG(remoteName)
 		if c.GPGTrustedKeys != "" {

@@ -41,7 +41,7 @@ const touchInterval = time.Hour
 func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 	tmp := filepath.Join(target.Path(), "tmp")
 	removeAbandoned(tmp)
-	dir, held, err := makeHeldDir(tmp)
+	dir, held, err := makeHeldDir(tmp, quarantinePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
@@ -251,10 +251,10 @@ func (q *quarantine) close() {
 	q.held.Close()
 }
 
-// makeHeldDir makes a new directory and holds it.
-func makeHeldDir(parent string) (string, *os.File, error) {
+// makeHeldDir makes a new directory whose name begins with prefix, and holds it.
+func makeHeldDir(parent, prefix string) (string, *os.File, error) {
 	for {
-		dir, err := os.MkdirTemp(parent, quarantinePrefix)
+		dir, err := os.MkdirTemp(parent, prefix)
 		if err != nil {
 			return "", nil, err
 		}

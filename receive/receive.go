@@ -34,6 +34,7 @@ type receiver struct {
 	filler   filler
 	source   source   // that is asked for what is missing; the filler, if there is one
 	keyring  *os.File // GPG keys to verify with; nil: the global ones
+	gpgDir   *gpgDir  // nil: gpg is not run
 	signer   *sign.Signer
 	verifier sign.Verifier
 	totals   report.Totals
@@ -68,6 +69,9 @@ func (r *receiver) close() {
 	}
 	if r.keyring != nil {
 		r.keyring.Close()
+	}
+	if r.gpgDir != nil {
+		r.gpgDir.remove()
 	}
 }
 
