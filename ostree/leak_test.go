@@ -312,6 +312,9 @@ func (l *leakTest) sign(t *testing.T, check func(error), fails func(err, want er
 	if i%100 != 0 {
 		return
 	}
+	if !ostree.UseTempDir(l.dir) {
+		t.Error("the directory for temporary files is another one")
+	}
 	fails(q.GPGSignCommit(ctx, l.commit, "nobody", l.gpg.home), nil)
 	fails(q.GPGVerify(ctx, "origin", object, nil), ostree.ErrNoSignature)
 	check(q.GPGSignCommit(ctx, l.commit, l.gpg.id, l.gpg.home))
