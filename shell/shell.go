@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -37,6 +38,9 @@ var programs = []string{"ostree-receive-1", "ostree-receive-0", "ostree-receive"
 // command (sshd_config(5), ForceCommand).
 const originalCommand = "SSH_ORIGINAL_COMMAND"
 
+// connection is where sshd puts the addresses of both ends.
+const connection = "SSH_CONNECTION"
+
 // failure is what ends the shell.
 type failure struct {
 	status int
@@ -51,13 +55,27 @@ func refuse(format string, args ...any) error {
 
 var errInteractive = refuse("Cannot run interactively")
 
+// greeting is said to somebody who has logged in to see whether that works: it
+// does, and an error alone would not tell.
+func greeting(account string) string {
+	return fmt.Sprintf("Hi, you have authenticated as %s, and can push here with ostree-push, but there is no shell.", account)
+}
+
+// account returns the name of the account, or its number if it has none.
+func account() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprint(os.Geteuid())
+}
+
 // Main is the program: args are its arguments without the name. It returns the
 // exit status, unless it has become another program.
 func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 	j, err := parse(name, args, os.LookupEnv)
 	if err == nil {
 		// Whatever the client has sent for it.
-		err = os.Setenv(receive.RestrictedEnv, "1")
+		err = errors.Join(os.Setenv(receive.RestrictedEnv, "1"), os.Setenv("PATH", searchPath()))
 	}
 	if err == nil && j.limits != nil {
 		// A program that is found on PATH might not know of the limits.
@@ -71,6 +89,9 @@ func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 
 func exit(name string, err error, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	if os.Getenv(connection) != "" && errors.Is(err, errInteractive) {
+		fmt.Fprintln(stderr, greeting(account()))
+	}
 	if f := (*failure)(nil); errors.As(err, &f) {
 		return f.status
 	}
@@ -151,6 +172,9 @@ func checked(words []string, limits *receive.Limits) (*job, error) {
 		if !allowedOption(word) {
 			return nil, refuse("Option %s not allowed", printable(word))
 		}
+	}
+	if err := expandHome(words); err != nil {
+		return nil, err
 	}
 	return &job{words, limits}, nil
 }
@@ -264,19 +288,31 @@ func become(words []string) error {
 	return &failure{exitNotExecutable, fmt.Sprintf("%s: %v", words[0], err)}
 }
 
-// find looks for a program on PATH, and then beside this one. Of what is found
-// and may not be executed, the error says so if nothing else is found.
-// Directories that are not absolute are left out: they would be in the
-// account's home, where a pusher may be able to write.
-func find(program string) (string, error) {
-	dirs := filepath.SplitList(os.Getenv("PATH"))
-	if self, err := os.Executable(); err == nil {
-		if self, err = filepath.EvalSymlinks(self); err == nil {
-			dirs = append(dirs, filepath.Dir(self))
-		}
+// searchPath returns the PATH that programs are looked for on, and that they get:
+// that of the session, and then the directory of this program, so that a receiver
+// and what its hook runs are found even if they are installed in a place of their own.
+func searchPath() string {
+	path := os.Getenv("PATH")
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
 	}
+	dir := filepath.Dir(self)
+	switch {
+	case err != nil || slices.Contains(filepath.SplitList(path), dir):
+		return path
+	case path == "":
+		return dir
+	}
+	return path + string(os.PathListSeparator) + dir
+}
+
+// find looks for a program on PATH. Of what is found and may not be executed, the
+// error says so if nothing else is found. Directories that are not absolute are left
+// out: they would be in the account's home, where a pusher may be able to write.
+func find(program string) (string, error) {
 	found := fs.ErrNotExist
-	for _, dir := range dirs {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		if !filepath.IsAbs(dir) {
 			continue
 		}

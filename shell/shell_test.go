@@ -97,7 +97,7 @@ func TestAllowedOption(t *testing.T) {
 
 // Whatever a client wants, it is one of the programs, with options that are allowed.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"ostree-receive a b", "ostree-receive 'a", "sh;ostree-receive", "ostree-receive -- --print-config"} {
+	for _, seed := range []string{"ostree-receive a b", "ostree-receive 'a", "sh;ostree-receive", "ostree-receive -- --print-config", "ostree-receive-0 --repo=~x/y"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
