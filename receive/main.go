@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
@@ -141,7 +143,7 @@ func asksForConfig(args []string) bool {
 }
 
 // printConfig prints the configuration for a repository, or for all if repo is
-// "".
+// "", and what is wrong with it, which is no reason not to print the rest.
 func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) error {
 	policy, err := limits.load()
 	if err != nil {
@@ -151,18 +153,40 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 	for _, warning := range policy.Warnings() {
 		text.Log(report.Warning, warning)
 	}
-	if repo == "" {
-		return policy.WriteTOML(stdout)
+	at, writeTOML, findErr := (*location)(nil), policy.WriteTOML, error(nil)
+	if repo != "" {
+		if at, writeTOML, findErr = limits.ownTOML(policy, repo); at != nil {
+			defer at.close()
+			warnOfAccount(text, at)
+		}
 	}
-	at, c, err := limits.find(policy, repo)
+	if findErr == nil {
+		err = writeTOML(stdout)
+	}
+	problems := limits.problems(policy, at)
+	for _, problem := range problems {
+		text.Log(report.Error, problem)
+	}
+	return errors.Join(findErr, err, problemsError(problems))
+}
+
+// warnOfAccount says that root has looked where another account will receive, which may
+// have a configuration of its own, and other rights.
+func warnOfAccount(sink report.Sink, at *location) {
+	var stat unix.Stat_t
+	if err := unix.Stat(at.access(), &stat); err == nil && os.Geteuid() == 0 && stat.Uid != 0 {
+		sink.Log(report.Warning, fmt.Sprintf("the repository belongs to %s: what is wrong for that account only shows when it runs this", accountName(stat.Uid)))
+	}
+}
+
+// ownTOML finds a repository, and what writes the configuration for it.
+func (l Limits) ownTOML(policy *config.Policy, repo string) (*location, func(io.Writer) error, error) {
+	at, c, err := l.find(policy, repo)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer at.close()
-	// What is wrong with the keys is worth knowing, but no reason not to print
-	// the rest.
-	keysErr := c.FindKeys()
-	return errors.Join(c.WriteTOML(stdout), keysErr)
+	c.FindKeys() // for those that are not configured; what is wrong with them is a problem
+	return at, c.WriteTOML, nil
 }
 
 // run receives, and says what came of it in the way that suits the source: in

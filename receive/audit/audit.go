@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/syslog"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -157,6 +159,30 @@ func Open(name string) (*Log, error) {
 		return nil, fmt.Errorf("audit_log: %w", err)
 	}
 	return &Log{w: f}, nil
+}
+
+// Check returns the error with which Open would fail, without making the file: whoever
+// checks may not be the one who logs.
+func Check(name string) error {
+	if name == "" || name == Syslog {
+		log, err := Open(name)
+		log.Close()
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		dir := filepath.Dir(name)
+		if err = unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+			err = &os.PathError{Op: "make a file in", Path: dir, Err: err}
+		}
+	} else if err == nil {
+		err = reserve(f)
+		f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("audit_log: %w", err)
+	}
+	return nil
 }
 
 // reserve makes sure that there is room for a line.

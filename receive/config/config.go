@@ -175,10 +175,7 @@ func (p *Policy) For(repo string) (*Config, error) {
 	var own *repoSettings
 	for i := range p.repos {
 		entry := &p.repos[i]
-		path := entry.path
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(p.Root(), path)
-		}
+		path := p.pathOf(entry)
 		// What the account may not look at, it cannot receive into either.
 		other, err := os.Stat(path)
 		if err != nil || !os.SameFile(info, other) {
@@ -195,6 +192,14 @@ func (p *Policy) For(repo string) (*Config, error) {
 		merged.override(own.options)
 	}
 	return newConfig(merged, p.global.from)
+}
+
+// pathOf returns the path of the repository that an entry is for.
+func (p *Policy) pathOf(entry *repoSettings) string {
+	if filepath.IsAbs(entry.path) {
+		return entry.path
+	}
+	return filepath.Join(p.Root(), entry.path)
 }
 
 // newConfig makes a Config of values that have been checked.
@@ -233,30 +238,27 @@ func (c *Config) Limit(refs []string, noForce bool) error {
 // signTypes are the names that may be part of the name of a file.
 var signTypes = regexp.MustCompile(`\A[a-z0-9-]+\z`)
 
-// FindKeys checks that the files with keys are there, and looks for those with
-// trusted keys that are not configured, beside the configuration.
-func (c *Config) FindKeys() error {
-	if err := checkKey("gpg_homedir directory", c.GPGHomedir, true); err != nil {
-		return err
-	}
-	if err := checkKey("gpg_trustedkeys keyring", c.GPGTrustedKeys, false); err != nil {
-		return err
-	}
-	for _, file := range c.SignKeyfiles {
-		if err := checkKey("sign_keyfiles keyfile", file, false); err != nil {
-			return err
+// KeyProblems is FindKeys with all that is wrong.
+func (c *Config) KeyProblems() []Problem {
+	var problems []Problem
+	add := func(option string, err error) {
+		if err != nil {
+			problems = append(problems, Problem{option, err})
 		}
 	}
-	if err := checkKey("sign_trustedkeyfile keyfile", c.SignTrustedKeyfile, false); err != nil {
-		return err
+	add("gpg_homedir", checkKey("gpg_homedir directory", c.GPGHomedir, true))
+	add("gpg_trustedkeys", checkKey("gpg_trustedkeys keyring", c.GPGTrustedKeys, false))
+	for _, file := range c.SignKeyfiles {
+		add("sign_keyfiles", checkKey("sign_keyfiles keyfile", file, false))
 	}
-	if err := c.findKey("gpg_trustedkeys", &c.GPGTrustedKeys, baseName+"-trustedkeys.gpg"); err != nil {
-		return err
-	}
+	add("sign_trustedkeyfile", checkKey("sign_trustedkeyfile keyfile", c.SignTrustedKeyfile, false))
+	add("gpg_trustedkeys", c.findKey("gpg_trustedkeys", &c.GPGTrustedKeys, baseName+"-trustedkeys.gpg"))
 	if !signTypes.MatchString(c.SignType) {
-		return fmt.Errorf("sign_type %q is no name of a signature system", c.SignType)
+		add("sign_type", fmt.Errorf("sign_type %q is no name of a signature system", c.SignType))
+		return problems
 	}
-	return c.findKey("sign_trustedkeyfile", &c.SignTrustedKeyfile, baseName+"-trustedkeyfile."+c.SignType)
+	add("sign_trustedkeyfile", c.findKey("sign_trustedkeyfile", &c.SignTrustedKeyfile, baseName+"-trustedkeyfile."+c.SignType))
+	return problems
 }
 
 // checkKey returns an error if a file or directory of keys, which may be "", is

@@ -22,8 +22,8 @@ type engine interface {
 	verify(data []byte, signatures [][]byte) (bool, error)
 }
 
-// checkType returns an error if a signature system is not supported.
-func checkType(signType string) error {
+// CheckType returns an error if a signature system is not supported.
+func CheckType(signType string) error {
 	switch {
 	case signType == TypeEd25519:
 		return nil
@@ -71,7 +71,7 @@ func NewSigner(gpgKeys []string, gpgHomedir, signType string, keyfiles []string)
 	if len(keyfiles) == 0 {
 		return s, nil
 	}
-	if err := checkType(signType); err != nil {
+	if err := CheckType(signType); err != nil {
 		return nil, err
 	}
 	var err error
@@ -185,7 +185,7 @@ func (v *Verifier) VerifyGPG(remote string) { v.gpgRemote = remote }
 // trustedKeyfile ("": none) or in libostree's global files, which are in the
 // directories globalDirs. That there is no such key is an error.
 func (v *Verifier) VerifySign(signType, trustedKeyfile string, globalDirs []string) error {
-	if err := checkType(signType); err != nil {
+	if err := CheckType(signType); err != nil {
 		return err
 	}
 	public, err := readPublicKeys(signType, trustedKeyfile, globalDirs)

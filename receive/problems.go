@@ -1,0 +1,183 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+
+	"ostree-push/ostree"
+	"ostree-push/receive/audit"
+	"ostree-push/receive/config"
+	"ostree-push/receive/sign"
+)
+
+// This file finds what is wrong with a configuration before anybody pushes: a receive
+// ends at the first thing, and an administrator wants to know all.
+
+// problems returns what is wrong with the policy, a line each, for a receive by this
+// account: for one repository, or for all if at is nil.
+func (l Limits) problems(policy *config.Policy, at *location) []string {
+	if at != nil {
+		c, err := policy.For(at.access())
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return problemsOf(c, at.access())
+	}
+	all := problemsOf(policy.Global(), "")
+	for _, path := range policy.OwnRepos() {
+		c, err := policy.For(path)
+		if err != nil {
+			all = append(all, err.Error())
+			continue
+		}
+		all = append(all, problemsOf(c, path)...)
+	}
+	// What is wrong for all is wrong for each of them.
+	var once []string
+	for _, problem := range all {
+		if !slices.Contains(once, problem) {
+			once = append(once, problem)
+		}
+	}
+	return once
+}
+
+// problemsOf returns what is wrong with the policy for the repository at path, "" if it
+// is for no certain one.
+func problemsOf(c *config.Config, path string) []string {
+	problems := c.KeyProblems()
+	add := func(option string, err error) {
+		if err != nil {
+			problems = append(problems, config.Problem{Option: option, Err: err})
+		}
+	}
+	add("root", checkRoot(c.Root))
+	add("audit_log", audit.Check(c.AuditLog))
+	add("gpg_trustedkeys", checkKeyring(c.GPGTrustedKeys))
+	for _, key := range c.GPGSign {
+		if there(c.GPGHomedir) {
+			add("gpg_sign", sign.CheckGPGKey(key, c.GPGHomedir))
+		}
+	}
+	add(signProblem(c))
+	for _, file := range c.SignKeyfiles {
+		add("sign_keyfiles", checkKeyfile(c.SignType, file))
+	}
+	add(updateProblem(c, path))
+	lines := make([]string, len(problems))
+	for i, problem := range problems {
+		lines[i] = fmt.Sprintf("%s: %v", c.Place(problem.Option), problem.Err)
+	}
+	return lines
+}
+
+func checkRoot(root string) error {
+	if root == "" {
+		return nil
+	}
+	info, err := os.Stat(root)
+	switch {
+	case err != nil:
+		return fmt.Errorf("root: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("root %q is no directory", root)
+	}
+	return nil
+}
+
+// there reports whether there is something at path, or none is configured: what is not
+// there is in config.KeyProblems already.
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return path == "" || err == nil
+}
+
+// checkKeyring returns an error if a keyring that is there cannot be read.
+func checkKeyring(file string) error {
+	if file == "" || !there(file) {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("gpg_trustedkeys keyring: %w", err)
+	}
+	return f.Close()
+}
+
+// checkKeyfile returns what is wrong with a file of secret keys that is there.
+func checkKeyfile(signType, file string) error {
+	if !there(file) || sign.CheckType(signType) != nil {
+		return nil
+	}
+	_, err := sign.NewSigner(nil, "", signType, []string{file})
+	return err
+}
+
+// signProblem returns what is wrong with the signature system that is not GPG, or with
+// the keys by which it verifies.
+func signProblem(c *config.Config) (option string, err error) {
+	if c.SignVerify || len(c.SignKeyfiles) > 0 {
+		if err := sign.CheckType(c.SignType); err != nil {
+			return "sign_type", err
+		}
+	}
+	if !c.SignVerify || !there(c.SignTrustedKeyfile) {
+		return "sign_verify", nil
+	}
+	option = "sign_verify"
+	if c.SignTrustedKeyfile != "" {
+		option = "sign_trustedkeyfile"
+	}
+	return option, new(sign.Verifier).VerifySign(c.SignType, c.SignTrustedKeyfile, sign.GlobalDirs())
+}
+
+// updateProblem returns the option by which the metadata is updated, and why the program
+// that does it cannot be run.
+func updateProblem(c *config.Config, path string) (option string, err error) {
+	switch {
+	case !c.Update:
+		return "update", nil
+	case c.UpdateHook != nil:
+		if _, err := exec.LookPath(c.UpdateHook[0]); err != nil {
+			return "update_hook", fmt.Errorf("update_hook: %w", err)
+		}
+		return "update_hook", nil
+	}
+	if !holdsFlatpak(path) {
+		return "update", nil
+	}
+	if _, err := exec.LookPath("flatpak"); err != nil {
+		return "update", fmt.Errorf("update: the repository has flatpak's refs: %w", err)
+	}
+	return "update", nil
+}
+
+// holdsFlatpak reports whether the repository at path is one with flatpak's refs.
+func holdsFlatpak(path string) bool {
+	if path == "" {
+		return false
+	}
+	repo, err := ostree.Open(path)
+	if err != nil {
+		return false
+	}
+	defer repo.Close()
+	refs, err := repo.Refs(context.Background())
+	return err == nil && hasFlatpak(refs)
+}
+
+// problemsError is the one error for all problems, nil if there are none.
+func problemsError(problems []string) error {
+	switch n := len(problems); n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("there is a problem with the configuration")
+	default:
+		return fmt.Errorf("there are %d problems with the configuration", n)
+	}
+}
