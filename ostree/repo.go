@@ -181,16 +181,6 @@ func (r *Repo) MinFreeSpace() (uint64, error) {
 	return uint64(bytes), nil
 }
 
-// CheckWritable returns an error that says why the repository cannot be
-// written, or nil.
-func (r *Repo) CheckWritable() error {
-	var gerr *C.GError
-	if C.ostree_repo_is_writable(r.c, &gerr) == 0 {
-		return gerror(gerr)
-	}
-	return nil
-}
-
 // AddRemote configures a remote whose commits and summary are not verified when
 // they are pulled. options are added to its group of the config.
 func (r *Repo) AddRemote(name, url string, options map[string]string) error {

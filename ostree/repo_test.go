@@ -43,9 +43,6 @@ func TestCreate(t *testing.T) {
 	if got, err := repo.MinFreeSpace(); got != 3<<20 || err != nil {
 		t.Errorf("min. free space %d, %v", got, err)
 	}
-	if err := repo.CheckWritable(); err != nil {
-		t.Error(err)
-	}
 	if id := repo.CollectionID(); id != "" {
 		t.Errorf("collection id %q", id)
 	}

@@ -124,12 +124,20 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 	if err := r.checkNames(vs, list.Refs); err != nil {
 		return nil, err
 	}
-	for _, v := range vs.accepted() {
+	return vs, r.checkCanMove(vs.due())
+}
+
+// checkCanMove returns an error if a ref could not be moved.
+func (r *receiver) checkCanMove(due []*verdict) error {
+	if err := checkRefsWritable(r.repo, refsOf(due)); err != nil {
+		return err
+	}
+	for _, v := range due {
 		if err := r.target.CheckRefUpdate(v.ref); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return vs, nil
+	return nil
 }
 
 // keep has the commit published as it is.

@@ -150,10 +150,9 @@ func openTarget(at *location) (*ostree.Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", name, err)
 	}
-	if err := target.CheckWritable(); err != nil {
+	if err := checkWritableAll(at); err != nil {
 		target.Close()
-		return nil, cli.Hint(fmt.Errorf("repo %s cannot be written: %w", name, err),
-			"all of the repository has to belong to the account that receives")
+		return nil, err
 	}
 	return target, nil
 }

@@ -136,12 +136,12 @@ func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, due []*ver
 // updateRefs moves refs. All changes of refs go through it: whether each can be changed is looked at before
 // the first one is, what is intended is on record before that, and each verdict says whether its ref has moved.
 func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
+	if err := r.checkCanMove(due); err != nil {
+		return err
+	}
 	var updates []ostree.RefUpdate
 	byRef := map[ostree.Ref]*verdict{}
 	for _, v := range due {
-		if err := r.target.CheckRefUpdate(v.ref); err != nil {
-			return err
-		}
 		updates = append(updates, ostree.RefUpdate{Ref: v.ref, Old: v.current, New: v.merged})
 		byRef[v.ref] = v
 	}
