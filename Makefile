@@ -1,5 +1,6 @@
 # make           build build/ostree-push and its links
 # make install   install them below $(DESTDIR)$(PREFIX)
+# make uninstall remove what that has installed
 # make dist      make a source archive that builds without a network
 # make demo      show a push, through a private sshd
 # make test      run all tests; RACE=1 with the race detector
@@ -12,7 +13,7 @@
 # make test-docker  run all tests in a container, with docker or podman
 # make test-dist check the source archive, and that builds are reproducible
 #
-# All but install, dist and test-docker install the Debian packages they lack.
+# All but install, uninstall, dist and test-docker install the Debian packages they lack.
 
 PREFIX = /usr/local
 DESTDIR =
@@ -33,6 +34,9 @@ VERSION := $(shell packaging/version.sh)
 COMMIT := $(shell packaging/version.sh --commit)
 LINKS = ostree-receive ostree-receive-0 ostree-receive-1 ostree-receive-shell
 PAGES = $(notdir $(basename $(wildcard docs/man/*.md)))
+# They link to each other, and so are installed as they lie here.
+DOCS = README.md CHANGELOG.md CONTRIBUTING.md LICENSE packaging/README.md \
+	$(wildcard docs/*.md docs/*.svg docs/examples/* docs/man/*.md)
 
 # The program depends on the source, the compilers and the flags alone, not on
 # where it is built, nor on what git says of that directory.
@@ -47,12 +51,12 @@ build: packages-build
 # What was built is installed, so that `sudo make install` needs no compiler.
 install:
 	@test -x build/ostree-push || { echo "run make first" >&2; exit 1; }
-	$(INSTALL) -d $(bindir) $(docdir)/examples $(mandir)/man1 $(mandir)/man5 $(mandir)/man8 \
+	$(INSTALL) -d $(bindir) $(addprefix $(docdir)/,$(sort $(dir $(DOCS)))) $(mandir)/man1 $(mandir)/man5 $(mandir)/man8 \
 		$(bashdir) $(fishdir) $(zshdir)
 	$(INSTALL) -m 755 build/ostree-push $(bindir)/ostree-push
 	for link in $(LINKS); do ln -sf ostree-push $(bindir)/$$link; done
-	$(INSTALL) -m 644 README.md docs/*.md $(docdir)
-	$(INSTALL) -m 644 docs/examples/* $(docdir)/examples
+	for file in $(DOCS); do $(INSTALL) -m 644 $$file $(docdir)/$$file || exit 1; done
+	ln -sfn docs/examples $(docdir)/examples
 	for page in $(PAGES); do $(INSTALL) -m 644 build/man/$$page $(mandir)/man$${page##*.}/$$page || exit 1; done
 	for link in 0 1; do ln -sf ostree-receive.1 $(mandir)/man1/ostree-receive-$$link.1; done
 	$(INSTALL) -m 644 packaging/completions/ostree-push.bash $(bashdir)/ostree-push
@@ -60,6 +64,15 @@ install:
 	$(INSTALL) -m 644 packaging/completions/*.fish $(fishdir)
 	ln -sf ostree-receive.fish $(fishdir)/ostree-receive-1.fish
 	$(INSTALL) -m 644 packaging/completions/_ostree-push $(zshdir)/_ostree-push
+
+uninstall:
+	rm -f $(bindir)/ostree-push $(addprefix $(bindir)/,$(LINKS)) \
+		$(foreach page,$(PAGES),$(mandir)/man$(subst .,,$(suffix $(page)))/$(page)) \
+		$(mandir)/man1/ostree-receive-0.1 $(mandir)/man1/ostree-receive-1.1 \
+		$(bashdir)/ostree-push $(bashdir)/ostree-receive $(bashdir)/ostree-receive-1 \
+		$(addprefix $(fishdir)/,$(notdir $(wildcard packaging/completions/*.fish)) ostree-receive-1.fish) \
+		$(zshdir)/_ostree-push
+	rm -rf $(docdir)
 
 demo: packages-test build
 	$(GO) run ./internal/demo -bin build
@@ -80,17 +93,17 @@ dist:
 test-dist: packages-build
 	GO='$(GO)' packaging/test-dist.sh
 
-deb: packages-packaging
+deb: packages-deb
 	GO='$(GO)' packaging/deb.sh
 
-rpm: packages-packaging
+rpm: packages-rpm
 	GO='$(GO)' packaging/rpm.sh
 
-test-deb: packages-packaging
+test-deb: packages-deb
 	GO='$(GO)' packaging/test-distro.sh bookworm
 
 SUITE = trixie
-test-distro: packages-packaging
+test-distro: packages-distro
 	GO='$(GO)' packaging/test-distro.sh --tests $(SUITE)
 
 test-docker:
@@ -98,11 +111,11 @@ test-docker:
 	[ -n "$$engine" ] || { echo "neither docker nor podman is there and working" >&2; exit 1; }; \
 	$$engine build -f Dockerfile.test -t ostree-push-test . && $$engine run --rm ostree-push-test
 
-packages-build packages-test packages-packaging:
-	@./packages.sh $(@:packages-%=%)
+packages-build packages-test packages-deb packages-rpm packages-distro:
+	@GO='$(GO)' ./packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build
 
-.PHONY: build install demo test bench bench-memory dist test-dist deb rpm test-deb test-distro test-docker \
-	packages-build packages-test packages-packaging clean
+.PHONY: build install uninstall demo test bench bench-memory dist test-dist deb rpm test-deb test-distro test-docker \
+	packages-build packages-test packages-deb packages-rpm packages-distro clean

@@ -1,7 +1,12 @@
 #!/bin/sh
-# Installs the Debian packages that building (packages.sh build), testing
-# (packages.sh test) or making packages (packages.sh packaging) needs and this
-# machine lacks; asks for nothing if it lacks none. On other systems it says what is needed.
+# Installs the Debian packages that one of these needs and this machine lacks; asks for
+# nothing if it lacks none. On other systems it says what is needed.
+#
+#	packages.sh build       make
+#	packages.sh test        make test, demo, bench
+#	packages.sh deb         make deb
+#	packages.sh rpm         make rpm
+#	packages.sh distro      make test-deb, test-distro
 set -eu
 
 packages="gcc libc6-dev pkg-config libostree-dev"
@@ -9,17 +14,32 @@ case "${1-}" in
 build) ;;
 test) packages="$packages git ostree flatpak openssh-client openssh-server
 	gnupg rsync ostree-push curl util-linux procps strace man-db mandoc bash-completion zsh fish" ;;
-packaging) packages="$packages dpkg-dev debhelper lintian git debootstrap rpm rpmlint" ;;
+deb) packages="$packages build-essential debhelper lintian git" ;;
+rpm) packages="$packages git rpm rpmlint" ;;
+distro) packages="$packages git debootstrap util-linux" ;;
 *)
-	echo "usage: $0 build|test|packaging" >&2
+	echo "usage: $0 build|test|deb|rpm|distro" >&2
 	exit 2
 	;;
 esac
 
-if ! command -v go >/dev/null; then
-	echo "Go 1.24 or later is needed: https://go.dev/doc/install, or Debian's golang-go" >&2
+# The Go that is found must be one that can read go.mod. Newer ones fetch what they
+# lack themselves when they are asked where go.mod is, unless they are told not to.
+here=$(dirname "$0")
+go=${GO:-go}
+needed=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$here/go.mod")
+go_error() {
+	echo "Go $needed or later is needed, and $1: https://go.dev/doc/install, or golang-go of Debian 13 or later" >&2
+	echo "(Debian 12's is older, and so is the one of its backports)" >&2
 	exit 1
-fi
+}
+command -v "$go" >/dev/null || go_error "$go is not there"
+version=$(cd "$here" && "$go" env GOVERSION 2>/dev/null) || version=$(cd / && "$go" env GOVERSION) || version=unknown
+echo "${version#go} $needed" | awk '{
+	split($1, have, /[^0-9]+/)
+	split($2, need, ".")
+	exit !(have[1] > need[1] || (have[1] == need[1] && have[2] >= need[2]))
+}' || go_error "$(command -v "$go") is $version"
 
 # What builds is enough, whatever it was installed from.
 if [ "$1" = build ] && pkg-config --exists 'ostree-1 >= 2021.3' 2>/dev/null &&

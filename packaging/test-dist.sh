@@ -89,6 +89,11 @@ OSTREE_RECEIVE_CONF="$tmp/root/usr/share/doc/ostree-push/examples/ostree-receive
 	"$bin/ostree-receive" --print-config >/dev/null || fail "the installed example is no configuration"
 private=$(find "$tmp/root/usr" ! -type l ! -perm -a=r)
 [ -z "$private" ] || fail "not everybody can read $private"
+(cd "$first" && make -s uninstall DESTDIR="$tmp/uninstalled" PREFIX=/usr) # where there is nothing
+cp -a "$tmp/root" "$tmp/uninstalled"
+(cd "$first" && make -s uninstall DESTDIR="$tmp/uninstalled" PREFIX=/usr)
+left=$(find "$tmp/uninstalled" ! -type d)
+[ -z "$left" ] || fail "uninstall leaves $left"
 outside=$(find "$tmp/root" ! -type d ! -path "$tmp/root/usr/*")
 [ -z "$outside" ] || fail "installed outside of PREFIX: $outside"
 
