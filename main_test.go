@@ -180,6 +180,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string, names ...s
 			e.Setenv("SSHDIR", private)
 			e.Setenv("TRANSPORT", os.Getenv("TRANSPORT"))
 			e.Setenv("GORACE", raceOptions)
+			e.Setenv(configVariable, os.DevNull)
 			e.Setenv("SIGNED", signed)
 			e.Setenv("HOME", filepath.Join(private, "home")) // as the sessions have it
 			e.Vars = append(e.Vars, mark)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,6 +36,30 @@ func configure(ts *testscript.TestScript, neg bool, files []string) {
 		})
 		ts.Check(os.WriteFile(filepath.Join(dir, "ostree-receive"+filepath.Ext(file)), []byte(content), 0o644))
 	}
+	only := os.DevNull
+	switch len(files) {
+	case 0:
+	case 1:
+		only = filepath.Join(dir, "ostree-receive"+filepath.Ext(files[0]))
+	default:
+		only = "" // the system's count as well, if there are any
+	}
+	readOnly(ts, only)
+}
+
+// configVariable is what names the only configuration file to the script and, in
+// sshd_config, to its sessions.
+const configVariable = "OSTREE_RECEIVE_CONF"
+
+// readOnly makes a file the only one that receivers read their configuration from:
+// what this machine has in /etc/ostree is none of a script's business.
+func readOnly(ts *testscript.TestScript, file string) {
+	ts.Setenv(configVariable, file)
+	sshd := filepath.Join(ts.Getenv("SSHDIR"), "sshd_config")
+	content, err := os.ReadFile(sshd)
+	ts.Check(err)
+	content = regexp.MustCompile(`"`+configVariable+`=[^"]*"`).ReplaceAllLiteral(content, []byte(`"`+configVariable+"="+file+`"`))
+	ts.Check(os.WriteFile(sshd, content, 0o600))
 }
 
 // gpg-key NAME makes a key pair. NAME_HOME is the GnuPG home with the secret

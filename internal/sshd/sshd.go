@@ -31,7 +31,8 @@ type Config struct {
 
 	// Env is more of the sessions' environment, as KEY=VALUE. HOME is an empty
 	// directory below Dir unless it is set here, so that no session depends on
-	// the shell start-up files of whoever runs it.
+	// the shell start-up files of whoever runs it; nor does a receiver depend on
+	// the configuration of this machine: OSTREE_RECEIVE_CONF is an empty file.
 	Env []string
 
 	// Lines are more lines of sshd_config. They stand first, since the first
@@ -170,7 +171,7 @@ func (s *Server) writeConfig(cfg Config) error {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return err
 	}
-	env := []string{"HOME=" + home}
+	env := []string{"HOME=" + home, "OSTREE_RECEIVE_CONF=" + os.DevNull}
 	if cfg.Path != "" {
 		env = append(env, "PATH="+cfg.Path)
 	}
