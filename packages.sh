@@ -9,7 +9,7 @@
 #	packages.sh distro      make test-deb, test-distro
 set -eu
 
-packages="gcc libc6-dev pkg-config libostree-dev"
+packages="ca-certificates gcc libc6-dev pkg-config libostree-dev"
 case "${1-}" in
 build) ;;
 test) packages="$packages git ostree flatpak openssh-client openssh-server

@@ -8,7 +8,7 @@
 set -eu
 export DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=nocheck
 cd "$(dirname "$0")/.."
-archive=${1:-$(packaging/dist.sh | tail -1)}
+archive=${1:-$(packaging/dist.sh)}
 directory=${2:-build}
 mkdir -p "$directory"
 

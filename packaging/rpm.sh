@@ -4,7 +4,7 @@
 # for: elsewhere this only shows that the spec file is right.
 set -eu
 cd "$(dirname "$0")/.."
-archive=${1:-$(packaging/dist.sh | tail -n 1)}
+archive=${1:-$(packaging/dist.sh)}
 name=$(basename "$archive" .tar.gz)
 version=${name#ostree-push-}
 
