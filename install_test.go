@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,5 +101,43 @@ func TestInstalledPages(t *testing.T) {
 	run("uninstall", "DESTDIR="+root, "PREFIX=/usr")
 	if left := installed(t, root); len(left) != 1 || left[0] != others {
 		t.Errorf("uninstall leaves %q", left)
+	}
+}
+
+// The README makes the account with the shell that has been installed, wherever that is.
+func TestReadmeAccount(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make an account")
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?m)^ +useradd (.*) ostree$`).FindSubmatch(readme)
+	if command == nil {
+		t.Fatal("the README makes no account")
+	}
+	for _, prefix := range []string{"usr", "usr/local"} {
+		bin := filepath.Join(t.TempDir(), prefix, "bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		shell := filepath.Join(bin, "ostree-receive-shell")
+		if err := os.WriteFile(shell, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		account := fmt.Sprintf("ostree-push-test-%08x", rand.Uint32())
+		line := strings.ReplaceAll(string(command[1]), "/srv/ostree", filepath.Join(bin, "home"))
+		cmd := exec.Command("sh", "-c", "useradd "+line+" "+account)
+		cmd.Env = append(os.Environ(), "PATH="+bin+":/usr/sbin:/usr/bin:/sbin:/bin")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		t.Cleanup(func() { exec.Command("userdel", "--force", account).Run() })
+		out, err = exec.Command("getent", "passwd", account).Output()
+		if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), ":"+shell) {
+			t.Errorf("%v: %s, whose shell is not %s", err, out, shell)
+		}
 	}
 }

@@ -205,7 +205,7 @@ set -eux
 mkdir /run/sshd
 
 # As the README has it.
-useradd --system --create-home --home-dir /srv/ostree --shell /usr/bin/ostree-receive-shell ostree
+useradd --system --create-home --home-dir /srv/ostree --shell "$(command -v ostree-receive-shell)" ostree
 usermod --password '*' ostree
 chmod 755 /srv/ostree
 install -d -o ostree -g ostree /srv/ostree/repo
@@ -235,6 +235,7 @@ refused() {
 	echo "$output" | grep "$text"
 }
 refused "Cannot run interactively"
+refused "you have authenticated as ostree"
 refused "Executing id not allowed" id
 refused "Executing /bin/sh not allowed" /bin/sh
 refused "Executing touch not allowed" "touch /srv/ostree/touched; ostree-receive --version"
