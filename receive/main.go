@@ -167,7 +167,10 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 	for _, problem := range problems {
 		text.Log(report.Error, problem)
 	}
-	return errors.Join(findErr, err, problemsError(problems))
+	if findErr != nil {
+		return findErr
+	}
+	return errors.Join(err, problemsError(problems))
 }
 
 // warnOfAccount says that root has looked where another account will receive, which may
