@@ -182,6 +182,14 @@ for file in man/man1/ostree-push.1.gz man/man1/ostree-receive-1.1.gz man/man5/os
 	fish/vendor_completions.d/ostree-push.fish doc/ostree-push/examples/ostree-receive.toml; do
 	within "$system" test -s "/usr/share/$file" || fail "the package has no $file"
 done
+pages=$system/usr/share/doc/ostree-push
+find "$pages" -name '*.md' >"$tmp/pages"
+[ -s "$tmp/pages" ] || fail "the package has no pages"
+while read -r page; do
+	for link in $(grep -o '](\([^)#[:space:]]*\)' "$page" | sed 's/^](//' | grep -v ://); do
+		[ -e "${page%/*}/$link" ] || fail "${page#"$pages/"} has a link to $link, which is not in the package"
+	done
+done <"$tmp/pages"
 purge clean
 [ "$(shells)" = 0 ] || fail "the shell is still in /etc/shells"
 unchanged_since clean "something is left of the package"
