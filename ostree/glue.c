@@ -41,7 +41,8 @@ op_repo_set_config (OstreeRepo *repo, const char *const *groups_keys_values, GEr
 {
   g_autoptr (GKeyFile) config = ostree_repo_copy_config (repo);
   for (const char *const *p = groups_keys_values; *p != NULL; p += 3)
-    g_key_file_set_string (config, p[0], p[1], p[2]);
+    /* libostree reads them as they are, without what escapes in a string. */
+    g_key_file_set_value (config, p[0], p[1], p[2]);
   if (!ostree_repo_write_config (repo, config, error))
     return FALSE;
   return ostree_repo_reload_config (repo, NULL, error);

@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 )
 
@@ -91,6 +92,11 @@ func Create(path string, mode Mode, opts CreateOptions) (*Repo, error) {
 	}
 	if opts.Parent != "" {
 		config = append(config, "core", "parent", opts.Parent)
+	}
+	for _, value := range config {
+		if strings.ContainsAny(value, "\r\n") {
+			return nil, fmt.Errorf("%q has a line break in it, which a repository's config cannot have", value)
+		}
 	}
 
 	cpath, freePath := cstring(path)

@@ -41,6 +41,9 @@ func parseDest(s string) (dest, error) {
 	if strings.ContainsRune(d.repo, 0) {
 		return dest{}, fmt.Errorf("Invalid destination repo %q", d.repo)
 	}
+	if strings.HasPrefix(d.repo, "-") {
+		d.repo = "./" + d.repo // or it would be an option of the receiver
+	}
 	return d, nil
 }
 
@@ -67,6 +70,9 @@ func parseURLDest(scheme, s string) (dest, error) {
 		return dest{}, fmt.Errorf("Destination repo missing")
 	}
 	d := dest{repo: "/" + path}
+	if strings.HasPrefix(path, "~") {
+		d.repo = path // in a home directory, as git has it
+	}
 	host, err := d.splitUser(authority)
 	if err != nil {
 		return dest{}, err

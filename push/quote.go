@@ -23,7 +23,7 @@ var (
 	plainWord = regexp.MustCompile(`\A[-A-Za-z0-9_@%+=:,./]+\z`)
 	// homePath is a path that begins in a home directory, which only the
 	// remote shell can find.
-	homePath = regexp.MustCompile(`\A~[A-Za-z0-9_.-]*(?:/|\z)`)
+	homePath = regexp.MustCompile(`\A~(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*)?(?:/|\z)`)
 )
 
 func quote(word string) string {
