@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"ostree-push/ostree"
+	"ostree-push/report"
 	"ostree-push/stream"
 )
 
@@ -25,6 +26,7 @@ type rogue struct {
 	bodies  map[stream.Entry][]byte
 	missing *stream.Bitmap // of the entries
 	secret  string         // with which further channels join
+	said    string         // by the receiver, of how it ended
 }
 
 // start gets as far as the content being asked for.
@@ -60,7 +62,7 @@ func (p *rogue) sum(s string) ostree.Checksum {
 // skip reads frames to the end of those of a kind.
 func (p *rogue) skip(kind stream.Kind) error {
 	for {
-		got, payload, err := p.conn.Read()
+		got, payload, err := p.read()
 		if err != nil || got == kind && len(payload) == 0 {
 			return err
 		}
@@ -88,7 +90,7 @@ func (p *rogue) list() error {
 	}
 	missing, err := stream.ReadBitmap(len(p.entries), func() ([]byte, error) {
 		for {
-			kind, payload, err := p.conn.Read()
+			kind, payload, err := p.read()
 			if err != nil || kind == stream.Missing {
 				return payload, err
 			}
@@ -121,7 +123,7 @@ func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
 }
 
 // newRogue starts a receiver into the victim, and returns a pusher to it. wait
-// returns how the receiver has ended, and its standard error.
+// returns how the receiver has ended, and what it says of that.
 func newRogue(t *testing.T, s *lyingSource, v *victim) (p *rogue, wait func() (string, error)) {
 	t.Helper()
 	return newRogueAt(t, s, v, stream.URL)
@@ -157,9 +159,29 @@ func newRogueAt(t *testing.T, s *lyingSource, v *victim, url string) (p *rogue, 
 		p.bodies[e] = content
 	}
 	return p, func() (string, error) {
+		said := p.ended()
 		io.Copy(io.Discard, stdout)
 		err := cmd.Wait()
-		return stderr.String(), err
+		return stderr.String() + said, err
+	}
+}
+
+// read reads a frame, and keeps what the receiver says of how it ended.
+func (p *rogue) read() (stream.Kind, []byte, error) {
+	kind, payload, err := p.conn.Read()
+	var end report.Ended
+	if err == nil && kind == stream.Result && json.Unmarshal(payload, &end) == nil {
+		p.said = end.Error
+	}
+	return kind, payload, err
+}
+
+// ended reads all that is left, and returns what the receiver says of how it ended.
+func (p *rogue) ended() string {
+	for {
+		if _, _, err := p.read(); err != nil {
+			return p.said
+		}
 	}
 }
 

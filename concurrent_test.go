@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/internal/link"
 	"ostree-push/internal/otrepo"
 	"ostree-push/internal/sshd"
@@ -222,7 +223,9 @@ func (p *pusher) push(ctx context.Context) {
 // result is what became of the ref, as the pusher was told.
 func (p *pusher) result(t *testing.T) report.Ref {
 	t.Helper()
-	if p.err != nil {
+	var exit *exec.ExitError
+	rejected := errors.As(p.err, &exit) && exit.ExitCode() == cli.ExitRejected
+	if p.err != nil && !rejected {
 		t.Fatalf("push %s: %v\n%s", p.ref, p.err, &p.stderr)
 	}
 	var result report.Result
@@ -231,6 +234,9 @@ func (p *pusher) result(t *testing.T) report.Ref {
 	}
 	if len(result.Refs) != 1 || string(result.Refs[0].Ref) != p.ref {
 		t.Fatalf("push %s: the result has the refs %v", p.ref, result.Refs)
+	}
+	if rejected != (result.Refs[0].Status == report.Rejected) {
+		t.Errorf("push %s: %v, and the ref is %s", p.ref, p.err, result.Refs[0].Status)
 	}
 	return result.Refs[0]
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ import (
 	"ostree-push/internal/link"
 	"ostree-push/internal/otrepo"
 	"ostree-push/internal/sshd"
+	"ostree-push/push"
+	"ostree-push/receive"
 )
 
 // With the race detector, each program would wait for a second when it ends.
@@ -43,6 +46,15 @@ func TestMain(m *testing.M) {
 		// reach the script's sshd.
 		"push":      ourPush,
 		"peer-push": peerPush,
+		// impatient-push has less patience with a receiver that says nothing, and
+		// ostree-receive-lively says more often that it is alive.
+		"impatient-push": func() {
+			os.Exit(push.MainPatient(2*time.Second, "ostree-push", ourArgs(), os.Stdin, os.Stdout, os.Stderr))
+		},
+		"ostree-receive-lively": func() {
+			limits := receive.Limits{Beat: 200 * time.Millisecond}
+			os.Exit(receive.MainWithin(limits, "ostree-receive-1", os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
 		// status runs a command, and says its exit status where a script can
 		// see it.
 		"status": status,
@@ -65,15 +77,19 @@ func withSSHOptions(args []string) []string {
 	return append(strings.Split(os.Getenv("SSH_OPTIONS"), "\n"), args...)
 }
 
+// ourArgs are the arguments of our ostree-push.
+func ourArgs() []string {
+	args := withSSHOptions(os.Args[1:])
+	if transport := os.Getenv("TRANSPORT"); transport != "" {
+		args = append([]string{"--transport=" + transport}, args...)
+	}
+	return args
+}
+
 // ourPush becomes our ostree-push.
 func ourPush() {
 	const name = "ostree-push"
-	args := []string{name}
-	if transport := os.Getenv("TRANSPORT"); transport != "" {
-		args = append(args, "--transport="+transport)
-	}
-	args = append(args, withSSHOptions(os.Args[1:])...)
-	err := syscall.Exec(filepath.Join(os.Getenv("OURS"), name), args, os.Environ())
+	err := syscall.Exec(filepath.Join(os.Getenv("OURS"), name), append([]string{name}, ourArgs()...), os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
@@ -316,19 +332,28 @@ func nothingLeft(ts *testscript.TestScript, neg bool, repos []string) {
 	})
 }
 
-// kill-process [-q] SIGNAL TEXT... kills the script's processes that match one of the TEXTs, all
-// at once. With -q there may be none.
+// kill-process [-q] [-parent] SIGNAL TEXT... kills the script's processes that match one of the TEXTs, all
+// at once. With -q there may be none; with -parent it is what runs them that is killed. STOP stops them.
 func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	quiet := args[0] == "-q"
 	if quiet {
 		args = args[1:]
 	}
-	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	parent := args[0] == "-parent"
+	if parent {
+		args = args[1:]
+	}
+	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "STOP": syscall.SIGSTOP}
 	sig, ok := signals[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])
 	}
 	pids, found := matching(ts, args[1:])
+	if parent {
+		for i, pid := range pids {
+			pids[i] = parentOf(pid)
+		}
+	}
 	killAll := func(sig syscall.Signal) (killed int) {
 		for _, pid := range pids {
 			if syscall.Kill(pid, sig) == nil {
@@ -340,7 +365,9 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	// None is to notice what happens to another before it happens to itself.
 	killAll(syscall.SIGSTOP)
 	killed := killAll(sig)
-	killAll(syscall.SIGCONT)
+	if sig != syscall.SIGSTOP {
+		killAll(syscall.SIGCONT)
+	}
 	if killed == 0 && !quiet {
 		ts.Fatalf("there is none of %q among %v", args[1:], found)
 	}
@@ -357,6 +384,14 @@ func matching(ts *testscript.TestScript, texts []string) (pids []int, found map[
 		}
 	}
 	return pids, found
+}
+
+// parentOf returns the process that has started another one.
+func parentOf(pid int) (parent int) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	// PID (NAME) STATE PPID …, where NAME can have anything in it.
+	fmt.Sscanf(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " %s %d", new(string), &parent)
+	return parent
 }
 
 // wait-for PATTERN [TEXT] waits until a file matches, and has TEXT in it.
@@ -402,8 +437,9 @@ func TestPush(t *testing.T) {
 func TestPushTunnel(t *testing.T) {
 	t.Setenv("TRANSPORT", "tunnel")
 	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" },
-		"bad-input", "collection", "command", "dry-run", "ed25519", "flatpak", "full-disk", "gpg", "hook", "interrupted",
-		"judge", "modes", "not-writable", "one-ref", "progress", "refs", "resumed", "stopped", "summary")
+		"bad-input", "before", "collection", "command", "dry-run", "ed25519", "ended", "flatpak", "frozen", "full-disk", "gpg", "hook",
+		"interrupted", "judge", "modes", "not-writable", "one-ref", "progress", "refs", "resumed", "ssh-config", "stopped", "summary",
+		"tmpdir", "unchanged")
 }
 
 // TestPeer has Debian's ostree-push on one end.

@@ -24,6 +24,8 @@ const (
 	ExitDone   = 0
 	ExitFailed = 1
 	ExitUsage  = 2
+	// ExitRejected is that all is done, but refs were rejected.
+	ExitRejected = 3
 )
 
 // UsageError is a mistake in the command line.

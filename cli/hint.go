@@ -23,14 +23,19 @@ func Hint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
+// Hints returns what an error says about what to do next.
+func Hints(err error) (hints []string) {
+	var h *hinted
+	for errors.As(err, &h) {
+		hints = append(hints, h.hint)
+		err = h.error
+	}
+	return hints
+}
+
 // PrintHints prints what an error says about what to do next, if anything.
 func PrintHints(w io.Writer, name string, err error) {
-	for {
-		var h *hinted
-		if !errors.As(err, &h) {
-			return
-		}
-		fmt.Fprintf(w, "%s: hint: %s\n", name, h.hint)
-		err = h.error
+	for _, hint := range Hints(err) {
+		fmt.Fprintf(w, "%s: hint: %s\n", name, hint)
 	}
 }

@@ -84,7 +84,7 @@ func (x *sender) run() error {
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
-	return x.s.conn.End(stream.Object)
+	return x.s.allSent()
 }
 
 // send sends objects on a channel until there are no more.
@@ -121,6 +121,7 @@ func (x *sender) take() (stream.Entry, bool) {
 // seems to be worth it.
 func (x *sender) count(size int64) {
 	x.s.count(size)
+	x.s.resumable.Store(true)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sent++
@@ -169,7 +170,7 @@ func (x *sender) estimate() int64 {
 func (x *sender) join() {
 	s := x.s
 	var problem error // before it has joined
-	err := s.open(x.push, func(stdin io.WriteCloser, stdout io.Reader) {
+	err := s.open(x.push, func(_ context.Context, stdin io.WriteCloser, stdout io.Reader) {
 		defer stdin.Close()
 		conn := stream.New(stdout, stdin)
 		if ok, _ := conn.Greeted(); !ok {
@@ -223,7 +224,7 @@ func (s *streamPush) enter(conn *stream.Conn) error {
 		case stream.Joined:
 			return nil
 		case stream.Result:
-			var ended stream.Ended
+			var ended report.Ended
 			if err := json.Unmarshal(payload, &ended); err != nil {
 				return err
 			}

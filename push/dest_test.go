@@ -18,7 +18,7 @@ func TestParseDest(t *testing.T) {
 		"ssh://host/path":             {host: "host", repo: "/path"},
 		"ssh://host:22/path":          {host: "host", port: 22, repo: "/path"},
 		"ssh://host:/path":            {host: "host", repo: "/path"},
-		"SSH://user@host:2222/~/repo": {host: "host", user: "user", port: 2222, repo: "/~/repo"},
+		"SSH://user@host:2222/~/repo": {host: "host", user: "user", port: 2222, repo: "~/repo"},
 		"ssh://[::1]:22/repo":         {host: "::1", port: 22, repo: "/repo"},
 		"ssh://u@[::1]/repo":          {host: "::1", user: "u", repo: "/repo"},
 		"ssh://host/a%20b?c#d":        {host: "host", repo: "/a%20b?c#d"},

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"time"
 
 	"ostree-push/cli"
 	"ostree-push/report"
@@ -34,7 +36,8 @@ type commandLine struct {
 
 	cli.Common
 
-	dest dest
+	dest     dest
+	patience time.Duration // with a receiver that says nothing
 }
 
 // maxChannels is as many as a receiver takes.
@@ -93,8 +96,13 @@ const examples = `
 `
 
 // Main is the program: args are its arguments without the name.
-func Main(name string, args []string, _, stdout, stderr *os.File) int {
-	var cl commandLine
+func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
+	return MainPatient(patience, name, args, stdin, stdout, stderr)
+}
+
+// MainPatient is the program, with another patience with a receiver that says nothing.
+func MainPatient(patience time.Duration, name string, args []string, _, stdout, stderr *os.File) int {
+	cl := commandLine{patience: patience}
 	program := cli.Program{Name: name, Description: "Push commits of an OSTree repository to another one over SSH.", Examples: examples}
 	if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 		return status
@@ -108,7 +116,7 @@ func Main(name string, args []string, _, stdout, stderr *os.File) int {
 		err = cause
 	}
 	if err != nil {
-		err = fmt.Errorf("push to %s: %w", cl.Dest, err)
+		err = fmt.Errorf("push to %s: %w", cl.Dest, withMoved(err, result.Moved))
 		result.Error = err.Error()
 	}
 	if err == nil || len(result.Refs) > 0 {
@@ -123,7 +131,23 @@ func Main(name string, args []string, _, stdout, stderr *os.File) int {
 		text.Println(fmt.Sprintf("%s: %v", name, err))
 		cli.PrintHints(stderr, name, err)
 	}
+	if err == nil && result.Rejected() {
+		return cli.ExitRejected
+	}
 	return cli.ExitStatus(err)
+}
+
+var saysMoved = regexp.MustCompile(`refs (?:are updated|have moved)`)
+
+// withMoved has an error say what became of the refs, unless none has moved.
+func withMoved(err error, moved report.Moved) error {
+	switch {
+	case moved == report.MovedUnknown:
+		return fmt.Errorf("%w; whether refs are updated is not known", err)
+	case moved == report.MovedYes && !saysMoved.MatchString(err.Error()):
+		return fmt.Errorf("%w; refs are updated", err)
+	}
+	return err
 }
 
 // remoteStdout is where the remote command's standard output goes: to ours,

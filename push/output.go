@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -30,12 +31,60 @@ type receiverRun struct {
 	streamArgs []string
 	joinArgs   []string // for further channels of the stream
 	only       bool     // the stream, and no tunnel
+	dryRun     bool
 	text       *report.Text
 	stdout     io.Writer
+	silence    *silence
 
-	// events reports, after the run, whether the receiver said what it did.
-	events bool
+	heard heard
 }
+
+// heard is what the receiver has said of the push.
+type heard struct {
+	report.Sink
+	mu     sync.Mutex
+	events bool          // something
+	moved  bool          // that a ref has moved
+	ended  *report.Ended // how it ended; nil: it has not said
+}
+
+func (h *heard) note(f func()) report.Sink {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = true
+	f()
+	return h.Sink
+}
+
+func (h *heard) Log(level report.Level, text string) { h.note(func() {}).Log(level, text) }
+func (h *heard) Progress(p report.Progress)          { h.note(func() {}).Progress(p) }
+func (h *heard) Ref(r report.Ref)                    { h.note(func() { h.moved = h.moved || r.Moved() }).Ref(r) }
+func (h *heard) Ended(e report.Ended)                { h.note(func() { h.ended = &e }) }
+
+// end returns how the receiver ended, if it has said that.
+func (h *heard) end() *report.Ended {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended
+}
+
+// outcome is how a remote command ended.
+type outcome struct {
+	status int
+	way    way
+	noise  []byte   // what came on standard output instead of a greeting
+	said   []string // the last lines that were no events
+	crash  string   // the first line of what a program of ours says when it crashes
+}
+
+// way is how far it is known how objects travel.
+type way int
+
+const (
+	noWay     way = iota // the command is not known to be a receiver
+	streamWay            // it has greeted
+	tunnelWay            // it may pull
+)
 
 // holdTime is how long output is held back for want of another sign that the
 // remote command exists.
@@ -43,23 +92,22 @@ const holdTime = 5 * time.Second
 
 // run tries the commands in turn until one exists.
 func (r *receiverRun) run(ctx context.Context) error {
+	ctx, stop := r.silence.watch(ctx)
+	defer stop()
 	for _, command := range r.commands {
 		words, err := shellquote.Split(command)
 		if err != nil || len(words) == 0 {
 			return fmt.Errorf("invalid command %q: %v", command, err)
 		}
-		status, err := r.tryWays(ctx, words)
+		o, err := r.tryWays(ctx, words)
 		if err != nil {
-			return err
+			return r.hinted(o, err)
 		}
-		switch status {
-		case 0:
-			return nil
-		case commandNotFound:
+		if o.notFound() {
 			r.text.Log(report.Debug, fmt.Sprintf("There is no %s on the server", words[0]))
-		default:
-			return fmt.Errorf("%s failed on the server with exit status %d", words[0], status)
+			continue
 		}
+		return r.hinted(o, r.failure(words[0], o))
 	}
 	return cli.Hint(fmt.Errorf("Could not find commands %s on server", strings.Join(r.commands, " ")),
 		"install ostree-push there, or name its receiver with --command=/path/to/ostree-receive")
@@ -67,63 +115,90 @@ func (r *receiverRun) run(ctx context.Context) error {
 
 // tryWays runs one command, with the stream and, where it does not know that,
 // with the tunnel.
-func (r *receiverRun) tryWays(ctx context.Context, words []string) (status int, err error) {
+func (r *receiverRun) tryWays(ctx context.Context, words []string) (outcome, error) {
 	if r.stream != nil {
-		r.stream.open = func(ctx context.Context, do func(io.WriteCloser, io.Reader)) error {
-			return r.conn.talk(ctx, remoteCommand(words, r.joinArgs), r.debugWriter(), do)
-		}
-		status, err = r.tryStream(ctx, remoteCommand(words, r.streamArgs))
-		if !errors.Is(err, errNoStream) || status == commandNotFound {
-			if errors.Is(err, errNoStream) {
-				err = nil
-			}
-			return status, err
+		o, err := r.tryStream(ctx, words)
+		if err != nil || o.way == streamWay || !o.fromOldReceiver() {
+			return o, err
 		}
 		if r.only {
-			return 0, cli.Hint(fmt.Errorf("%s on the server does not know the stream, or failed with exit status %d", words[0], status),
+			return o, cli.Hint(fmt.Errorf("%s on the server does not know the stream", words[0]),
 				"--transport=auto uses a tunnel where the stream is not known")
 		}
 		r.text.Log(report.Debug, words[0]+" on the server does not know the stream: using a tunnel")
 	}
 	args, err := r.args(ctx)
 	if err != nil {
-		return 0, err
+		return outcome{}, err
 	}
 	return r.try(ctx, remoteCommand(words, args))
 }
 
-// tryStream runs one command line that is to use the stream. If it does not know it, the
-// error is errNoStream, and what it said is shown only to the curious.
-func (r *receiverRun) tryStream(ctx context.Context, line string) (status int, err error) {
+// tryStream runs one command that is to use the stream. What it says if it does not know it is
+// shown only to the curious, if there is another way.
+func (r *receiverRun) tryStream(ctx context.Context, words []string) (o outcome, err error) {
 	hold := &holder{}
-	r.stream.sink = eventCounter{r.text, &r.events}
+	s := r.stream
+	s.sink = &r.heard
+	s.open = func(ctx context.Context, do talker) error {
+		return r.conn.talk(ctx, remoteCommand(words, r.joinArgs), r.debugWriter(), do)
+	}
+	r.silence.expects.Store(true) // a greeting, or that it does not know one
+	defer r.silence.expects.Store(false)
+	stderr := newRemoteErrors(hold.writer(r.text), r.debugWriter())
 	var talked error
-	err = r.conn.talk(ctx, line, hold.writer(r.text), func(stdin io.WriteCloser, stdout io.Reader) {
-		talked = r.stream.run(ctx, stdin, stdout, hold.release)
+	err = r.conn.talk(ctx, remoteCommand(words, r.streamArgs), stderr, func(ctx context.Context, stdin io.WriteCloser, stdout io.Reader) {
+		talked = s.run(ctx, stdin, r.silence.reader(stdout), hold.release)
 	})
+	o = outcome{way: streamWay, noise: s.noise}
+	if errors.Is(talked, errNoStream) {
+		o.way, talked = noWay, nil
+	}
+	o.said, o.crash = stderr.end()
+	err = o.ended(err)
+	if o.way == noWay && len(o.said) == 0 {
+		tail := report.NewTail()
+		tail.Write(o.noise)
+		o.said = tail.Lines()
+	}
+	r.settle(hold, o)
+	if err == nil && !fromEnd(talked) {
+		err = talked
+	}
+	return o, err
+}
+
+// fromEnd reports whether err is what one meets when the receiver has ended, which has said why.
+func fromEnd(err error) bool {
+	for _, met := range []error{stream.ErrEnded, unix.EPIPE, os.ErrClosed, context.Canceled} {
+		if errors.Is(err, met) {
+			return true
+		}
+	}
+	return false
+}
+
+// ended notes the exit status of the command, if it is that which err is.
+func (o *outcome) ended(err error) error {
 	var exit *exitError
-	if errors.As(err, &exit) {
-		status, err = exit.status, nil
+	if !errors.As(err, &exit) {
+		return err
 	}
-	if errors.Is(talked, errNoStream) && !r.text.Shows(report.Debug) && !r.only {
+	o.status = exit.status
+	return nil
+}
+
+// settle shows what a command has said, or drops it, if another one is tried after it.
+func (r *receiverRun) settle(hold *holder, o outcome) {
+	another := o.notFound() || o.way == noWay && o.fromOldReceiver() && !r.only
+	if another && !r.text.Shows(report.Debug) {
 		hold.drop()
-	} else {
-		hold.release()
+		return
 	}
-	switch {
-	case err != nil:
-		return status, err
-	case errors.Is(talked, errNoStream):
-		return status, talked
-	case status == 0:
-		return 0, talked
-	case errors.Is(talked, stream.ErrEnded), errors.Is(talked, unix.EPIPE):
-		return status, nil // the receiver has said why
+	hold.release()
+	if o.way == noWay {
+		r.stdout.Write(o.noise)
 	}
-	if talked != nil {
-		return 0, talked
-	}
-	return status, nil
 }
 
 // debugWriter is for what only the curious want to see.
@@ -134,13 +209,19 @@ func (r *receiverRun) debugWriter() io.Writer {
 	return io.Discard
 }
 
-// try runs one command line, and returns its exit status. Its output is held
+// try runs one command line that is to use the tunnel. Its output is held
 // back until it is known to exist, since what a shell says of a command that
 // does not is of interest only to the curious.
-func (r *receiverRun) try(ctx context.Context, line string) (status int, err error) {
+func (r *receiverRun) try(ctx context.Context, line string) (o outcome, err error) {
 	hold := &holder{}
-	stdout := &lineWriter{sink: eventCounter{r.text, &r.events}, rest: hold.writer(r.stdout)}
-	stderr := hold.writer(r.text)
+	tail := report.NewTail()
+	stdout := &lineWriter{listener: &r.heard, rest: io.MultiWriter(hold.writer(r.stdout), tail), event: func() {
+		r.silence.heard.Store(true)
+		r.silence.expects.Store(true) // only a receiver of ours says anything
+		hold.release()
+	}}
+	defer r.silence.expects.Store(false)
+	stderr := newRemoteErrors(hold.writer(r.text), r.debugWriter())
 
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
@@ -162,39 +243,26 @@ func (r *receiverRun) try(ctx context.Context, line string) (status int, err err
 	wg.Wait()
 	stdout.flush()
 
-	var exit *exitError
-	if errors.As(err, &exit) {
-		status, err = exit.status, nil
+	o.way = tunnelWay
+	o.said, o.crash = stderr.end()
+	if len(o.said) == 0 {
+		o.said = tail.Lines()
 	}
-	if status == commandNotFound && !r.text.Shows(report.Debug) {
-		hold.drop()
-	} else {
-		hold.release()
-	}
-	return status, err
+	err = o.ended(err)
+	r.settle(hold, o)
+	return o, err
 }
-
-// eventCounter is a Sink that notes that there were events.
-type eventCounter struct {
-	report.Sink
-	seen *bool
-}
-
-func (e eventCounter) note() report.Sink { *e.seen = true; return e.Sink }
-
-func (e eventCounter) Log(level report.Level, text string) { e.note().Log(level, text) }
-func (e eventCounter) Progress(p report.Progress)          { e.note().Progress(p) }
-func (e eventCounter) Ref(r report.Ref)                    { e.note().Ref(r) }
 
 // maxLine bounds what is kept of a line that might be an event.
 const maxLine = 1 << 20
 
-// lineWriter splits a receiver's standard output into events, for sink, and
+// lineWriter splits a receiver's standard output into events, for listener, and
 // the rest.
 type lineWriter struct {
-	sink report.Sink
-	rest io.Writer
-	line []byte
+	listener report.Listener
+	event    func() // is called for each event
+	rest     io.Writer
+	line     []byte
 }
 
 func (l *lineWriter) Write(p []byte) (int, error) {
@@ -204,7 +272,9 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 		if !ok {
 			break
 		}
-		if !report.Decode(line, l.sink) {
+		if report.Decode(line, l.listener) {
+			l.event()
+		} else {
 			l.rest.Write(l.line[:len(line)+1])
 		}
 		l.line = after

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kballard/go-shellquote"
-
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/report"
@@ -21,7 +19,7 @@ import (
 // push is the whole job.
 func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout io.Writer) (result report.Result, err error) {
 	start := time.Now()
-	result = report.Result{Destination: cl.Dest, DryRun: cl.DryRun}
+	result = report.Result{Destination: cl.Dest, DryRun: cl.DryRun, Moved: report.MovedNo}
 
 	repo, err := openLocal(cl.Repo)
 	if err != nil {
@@ -33,12 +31,13 @@ func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout i
 		return result, fmt.Errorf("lock local repository %s: %w", repo.Path(), err)
 	}
 	defer unlock()
-	refs, err := localRefs(ctx, repo, cl.Refs)
+	warn := func(problem string) { text.Log(report.Warning, problem) }
+	refs, err := localRefs(ctx, repo, cl.Refs, warn)
 	if err != nil {
 		return result, err
 	}
 
-	src, err := newSource(repo, refs, func(problem string) { text.Log(report.Warning, problem) })
+	src, err := newSource(repo, refs, warn)
 	if err != nil {
 		return result, err
 	}
@@ -61,22 +60,25 @@ func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout i
 		streamArgs: receiverArgs(cl, stream.URL),
 		joinArgs:   []string{cl.dest.repo, stream.JoinURL},
 		only:       cl.Transport == "stream",
+		dryRun:     cl.DryRun,
 		text:       text,
 		stdout:     remoteStdout,
+		silence:    &silence{host: cl.dest.host, patience: cl.patience},
+		heard:      heard{Sink: text},
 	}
 	if cl.Transport != "tunnel" {
 		run.stream = &streamPush{src: src, named: cl.Refs, channels: cl.Channels}
 	}
 	err = run.run(ctx)
 
-	result.Refs = text.Refs()
+	result.Refs, result.Moved = text.Refs(), run.moved()
 	result.Totals = src.totals()
 	if run.stream != nil {
 		result.Totals.Objects += run.stream.totals.Objects
 		result.Totals.Bytes += run.stream.totals.Bytes
 	}
 	result.Totals.Seconds = time.Since(start).Seconds()
-	if err == nil && !run.events {
+	if err == nil && !run.heard.events {
 		result.Refs = offered(refs, cl.Refs)
 	}
 	return result, err
@@ -140,7 +142,7 @@ func openLocal(path string) (*ostree.Repo, error) {
 
 // localRefs returns the local refs, and makes sure that those that are to be
 // pushed are there and have their commits.
-func localRefs(ctx context.Context, repo *ostree.Repo, named []string) (ostree.Refs, error) {
+func localRefs(ctx context.Context, repo *ostree.Repo, named []string, warn func(string)) (ostree.Refs, error) {
 	refs, err := repo.Refs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list the refs of %s: %w", repo.Path(), err)
@@ -160,8 +162,10 @@ func localRefs(ctx context.Context, repo *ostree.Repo, named []string) (ostree.R
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return nil, cli.Hint(fmt.Errorf("Refs %s not found in %s", strings.Join(slices.Compact(missing), " "), repo.Path()),
-			"ostree refs --repo=%s lists those that are there", shellquote.Join(repo.Path()))
+		return nil, hintMissing(fmt.Errorf("Refs %s not found in %s", strings.Join(slices.Compact(missing), " "), repo.Path()), repo, missing)
+	}
+	if len(refs) == 0 {
+		warn(fmt.Sprintf("%s has no refs of its own", repo.Path()))
 	}
 	for _, ref := range pushed.Sorted() {
 		commit, err := repo.LoadCommit(pushed[ref])

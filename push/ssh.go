@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -24,61 +26,87 @@ import (
 // with the user's configuration, agent and keys.
 type connection struct {
 	dest    dest
-	options []string
+	options []string // of the user
+	quiet   []string // keep the user's configuration from what a session cannot have
 	text    *report.Text
 
 	dir    string // private; holds the control socket
 	socket string
+	log    *sshLog
 	master *exec.Cmd
 	exited chan struct{} // closed when the master has ended
 }
 
-// signalTime is how long a signal to all processes may take to reach us.
-const signalTime = 200 * time.Millisecond
+const (
+	// signalTime is how long a signal to all processes may take to reach us.
+	signalTime = 200 * time.Millisecond
+	// closeTime is how long ssh may take to end after it was told to.
+	closeTime = 2 * time.Second
 
-// closeTime is how long ssh may take to end after it was told to.
-const closeTime = 2 * time.Second
+	// connectTries is how often the connection is tried if the server closes it at once, as
+	// sshd does with some when there are more than its MaxStartups.
+	connectTries = 6
+	// firstPause is about the time to the second try. Each pause is twice the one before.
+	firstPause = 500 * time.Millisecond
+)
+
+// errClosedEarly is that the server closed the connection before the key exchange.
+var errClosedEarly = errors.New("the server closed the connection before the key exchange")
 
 // connect starts the master connection and waits until it is ready. Whatever
 // ssh has to say or to ask goes to the user directly.
-func connect(ctx context.Context, d dest, options []string, text *report.Text) (_ *connection, err error) {
-	dir, err := os.MkdirTemp("", "ostree-push-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for the ssh connection: %w", err)
+func connect(ctx context.Context, d dest, options []string, text *report.Text) (*connection, error) {
+	quiet := quietOptions(ctx)
+	for try, pause := 1, firstPause; ; try, pause = try+1, 2*pause {
+		c := &connection{dest: d, options: options, quiet: quiet, text: text, exited: make(chan struct{})}
+		err := c.start(ctx)
+		if err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, errClosedEarly) || try == connectTries {
+			if c.log != nil {
+				c.log.show()
+			}
+			return nil, err
+		}
+		// Those that were closed at the same moment are not to come back at the same moment.
+		wait := pause/2 + rand.N(pause)
+		text.Log(report.Info, fmt.Sprintf("%s closed the connection before the key exchange: trying again in %.1f s", d.host, wait.Seconds()))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	c := &connection{
-		dest: d, options: options, text: text,
-		dir:    dir,
-		socket: filepath.Join(dir, "s"), // short, as there are but 107 bytes for the path
-		exited: make(chan struct{}),
+}
+
+// start starts the master connection once. After an error, nothing of it is left.
+func (c *connection) start(ctx context.Context) (err error) {
+	if c.dir, err = socketDir(); err != nil {
+		return err
 	}
+	c.socket = filepath.Join(c.dir, socketName)
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
+	if c.log, err = newSSHLog(c.dir, c.text); err != nil {
+		return fmt.Errorf("read what ssh logs: %w", err)
+	}
 	ready, err := watchForFile(c.socket)
 	if err != nil {
-		return nil, fmt.Errorf("watch for the ssh connection: %w", err)
+		return fmt.Errorf("watch for the ssh connection: %w", err)
 	}
 	defer ready.stop()
 
-	var words []string
-	if d.port != 0 {
-		words = append(words, "-p", strconv.Itoa(d.port))
-	}
-	words = append(words, options...)
-	args := append([]string{"-N", "-M", "-S", c.socket,
-		// A user's configuration may have it stay on in the background.
-		"-o", "ControlPersist=no",
-	}, words...)
-	c.master = command(append(args, "--", d.sshHost()))
+	c.master = command(c.masterArgs())
 	c.master.Stdout = os.Stderr
 	c.master.Stderr = os.Stderr
-	text.Log(report.Debug, "Starting "+strings.Join(c.master.Args, " "))
+	c.text.Log(report.Debug, "Starting "+strings.Join(c.master.Args, " "))
 	if err := c.master.Start(); err != nil {
 		close(c.exited)
-		return nil, fmt.Errorf("start ssh: %w", err)
+		return fmt.Errorf("start ssh: %w", err)
 	}
 	go func() {
 		c.master.Wait()
@@ -88,15 +116,75 @@ func connect(ctx context.Context, d dest, options []string, text *report.Text) (
 	select {
 	case err := <-ready.done:
 		if err != nil {
-			return nil, fmt.Errorf("watch for the ssh connection: %w", err)
+			return fmt.Errorf("watch for the ssh connection: %w", err)
 		}
-		return c, nil
+		return nil
 	case <-c.exited:
-		return nil, cli.Hint(fmt.Errorf("connect to %s: ssh ended with %v", d.sshHost(), c.master.ProcessState),
-			"what has to connect first is: ssh %s", shellquote.Join(append(words, d.sshHost())...))
+		return c.failure()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
+}
+
+// userArgs are the options that say how to connect.
+func (c *connection) userArgs() []string {
+	if c.dest.port == 0 {
+		return c.options
+	}
+	return append([]string{"-p", strconv.Itoa(c.dest.port)}, c.options...)
+}
+
+// masterArgs are the arguments of the master. Of several values of an option ssh takes the
+// first, and the command line goes before the configuration.
+func (c *connection) masterArgs() []string {
+	args := []string{"-N", "-M", "-S", forSSH(c.socket), "-E", c.log.path,
+		// A user's configuration may have it stay on in the background.
+		"-o", "ControlPersist=no",
+	}
+	args = append(args, c.quiet...)
+	args = append(args, c.userArgs()...)
+	// A host that does not answer any more is noticed, unless the user wants it otherwise.
+	args = append(args, "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
+	return append(args, "--", c.dest.sshHost())
+}
+
+// failure says why the master has ended before it was ready.
+func (c *connection) failure() error {
+	host := c.dest.sshHost()
+	if c.log.end() {
+		return cli.Hint(fmt.Errorf("connect to %s: %w, %d times", host, errClosedEarly, connectTries),
+			"too many may be connecting to it at once: try later, or raise MaxStartups in its sshd_config(5)")
+	}
+	return cli.Hint(fmt.Errorf("connect to %s: ssh ended with %v", host, c.master.ProcessState),
+		"what has to connect first is: ssh %s", shellquote.Join(append(c.userArgs(), host)...))
+}
+
+// quietOptions keep what a user's configuration has for a host from disturbing: forwardings,
+// which may not be possible twice, a command, a terminal, and an ssh that goes to the
+// background, where nobody would end it.
+func quietOptions(ctx context.Context) []string {
+	options := []string{"-T", "-x",
+		"-o", "ClearAllForwardings=yes", "-o", "ExitOnForwardFailure=no", "-o", "RemoteCommand=none",
+	}
+	// Older versions have no such options, and do not start with them.
+	if sshVersion(ctx) >= 807 {
+		options = append(options, "-o", "ForkAfterAuthentication=no", "-o", "StdinNull=no", "-o", "SessionType=default")
+	}
+	return options
+}
+
+var sshVersionLine = regexp.MustCompile(`\AOpenSSH_([0-9]{1,3})\.([0-9]{1,2})`)
+
+// sshVersion returns the version of OpenSSH, 807 for 8.7; 0 if it cannot be told.
+func sshVersion(ctx context.Context) int {
+	said, err := exec.CommandContext(ctx, "ssh", "-V").CombinedOutput()
+	match := sshVersionLine.FindSubmatch(said)
+	if err != nil || match == nil {
+		return 0
+	}
+	major, _ := strconv.Atoi(string(match[1]))
+	minor, _ := strconv.Atoi(string(match[2]))
+	return 100*major + minor
 }
 
 // command returns an ssh that ends with us, however we end.
@@ -106,13 +194,14 @@ func command(args []string) *exec.Cmd {
 	return cmd
 }
 
-// slave returns the arguments of an ssh that uses the master connection.
-func (c *connection) slave(args ...string) []string {
-	all := append([]string{"-S", c.socket,
+// sessionArgs are the arguments of an ssh that runs a command over the master connection.
+func (c *connection) sessionArgs(line string) []string {
+	args := append([]string{"-S", forSSH(c.socket),
 		// Without a master, these would open a connection of their own.
 		"-o", "ControlMaster=no", "-o", "ProxyCommand=false",
-	}, args...)
-	return append(all, c.options...)
+	}, c.quiet...)
+	args = append(args, c.options...)
+	return append(args, "--", c.dest.sshHost(), line)
 }
 
 // forward has the server forward a port of its choice to our local one, and
@@ -120,7 +209,9 @@ func (c *connection) slave(args ...string) []string {
 // one that is free on ::1, and does not say when it is taken on 127.0.0.1, so
 // that the receiver would talk to whatever is there.
 func (c *connection) forward(ctx context.Context, local int) (remote int, err error) {
-	cmd := command(append(c.slave("-O", "forward", "-R", fmt.Sprintf("127.0.0.1:0:127.0.0.1:%d", local)), "--", c.dest.sshHost()))
+	// Nothing but the socket matters here, and the user's forwardings would be asked for too.
+	cmd := command([]string{"-F", "none", "-S", forSSH(c.socket), "-O", "forward",
+		"-R", fmt.Sprintf("127.0.0.1:0:127.0.0.1:%d", local), "--", c.dest.sshHost()})
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := c.wait(ctx, cmd); err != nil {
@@ -142,6 +233,11 @@ type exitError struct{ status int }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
 
+// lostError is that the connection ended while something was running over it.
+type lostError struct{ host string }
+
+func (e *lostError) Error() string { return fmt.Sprintf("the connection to %s is lost", e.host) }
+
 // sshFailed is the exit status of ssh for failures of its own.
 const sshFailed = 255
 
@@ -154,9 +250,12 @@ func (c *connection) run(ctx context.Context, line string, stdout, stderr io.Wri
 	return c.runWith(ctx, line, nil, stdout, stderr, func() {})
 }
 
-// talk runs a command line on the remote host, and do, which has its standard
-// input and output.
-func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do func(stdin io.WriteCloser, stdout io.Reader)) error {
+// talker talks to a remote command by its standard input and output. ctx ends with the
+// command.
+type talker func(ctx context.Context, stdin io.WriteCloser, stdout io.Reader)
+
+// talk runs a command line on the remote host, and do.
+func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do talker) error {
 	inRead, inWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -167,6 +266,8 @@ func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do
 		inRead.Close()
 		return err
 	}
+	doing, cancel := context.WithCancel(ctx)
+	defer cancel()
 	done := make(chan struct{})
 	started := false
 	err = c.runWith(ctx, line, inRead, outWrite, stderr, func() {
@@ -175,14 +276,17 @@ func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do
 		outWrite.Close()
 		go func() {
 			defer close(done)
-			do(inWrite, outRead)
+			do(doing, inWrite, outRead)
 		}()
 	})
 	if started {
 		// Nobody answers any more. The master may keep its copies a little longer.
 		inWrite.Close()
 		outRead.SetReadDeadline(time.Now().Add(closeTime))
-		<-done
+		if !waitFor(done, closeTime) {
+			cancel()
+			<-done
+		}
 	} else {
 		inRead.Close()
 		outWrite.Close()
@@ -192,7 +296,7 @@ func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do
 }
 
 func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer, started func()) error {
-	cmd := command(append(c.slave("-T", "-o", "RemoteCommand=none"), "--", c.dest.sshHost(), line))
+	cmd := command(c.sessionArgs(line))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	// The master has copies of the pipes to these.
 	cmd.WaitDelay = closeTime
@@ -201,7 +305,7 @@ func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, 
 		return fmt.Errorf("start ssh: %w", err)
 	}
 	started()
-	err := c.waitFor(ctx, cmd)
+	err := c.waitEnd(ctx, cmd)
 	var exit *exec.ExitError
 	if ctx.Err() != nil || !errors.As(err, &exit) {
 		return err
@@ -213,7 +317,7 @@ func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, 
 			return context.Cause(ctx)
 		case <-time.After(signalTime):
 		}
-		return cli.Hint(fmt.Errorf("the connection to %s is lost", c.dest.host), "push again: what has arrived in a stream is not sent again")
+		return &lostError{c.dest.host}
 	}
 	return &exitError{exit.ExitCode()}
 }
@@ -221,10 +325,15 @@ func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, 
 // lost reports whether the master connection has ended. An ssh that uses it
 // ends at the same moment.
 func (c *connection) lost() bool {
-	timer := time.NewTimer(closeTime)
+	return waitFor(c.exited, closeTime)
+}
+
+// waitFor waits until done is closed, but no longer than that, and reports whether it is.
+func waitFor(done <-chan struct{}, most time.Duration) bool {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
-	case <-c.exited:
+	case <-done:
 		return true
 	case <-timer.C:
 		return false
@@ -236,11 +345,11 @@ func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start ssh: %w", err)
 	}
-	return c.waitFor(ctx, cmd)
+	return c.waitEnd(ctx, cmd)
 }
 
-// waitFor waits for one that has been started.
-func (c *connection) waitFor(ctx context.Context, cmd *exec.Cmd) error {
+// waitEnd waits for one that has been started.
+func (c *connection) waitEnd(ctx context.Context, cmd *exec.Cmd) error {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
@@ -257,6 +366,9 @@ func (c *connection) waitFor(ctx context.Context, cmd *exec.Cmd) error {
 // close ends the connection, and with it everything that uses it.
 func (c *connection) close() {
 	c.stopMaster()
+	if c.log != nil {
+		c.log.close()
+	}
 	os.RemoveAll(c.dir)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,10 +24,10 @@ import (
 type streamPush struct {
 	src   *source
 	named []string // refs; none: all
-	sink  report.Sink
+	sink  report.Listener
 
 	// open opens a further session, and has do talk to its receiver.
-	open     func(ctx context.Context, do func(stdin io.WriteCloser, stdout io.Reader)) error
+	open     func(ctx context.Context, do talker) error
 	channels *int // at most, the first one included; nil: as the round trip asks for
 
 	conn   *stream.Conn
@@ -35,6 +36,12 @@ type streamPush struct {
 
 	secret    string        // with which further channels join; "": they cannot
 	roundTrip time.Duration // no more than this
+
+	noise []byte // what came before the greeting, or instead of it
+	// mayMove is that the receiver has all that it has asked for, and may move refs.
+	mayMove atomic.Bool
+	// resumable is that objects have been sent, which the receiver keeps if the connection is lost.
+	resumable atomic.Bool
 
 	mu     sync.Mutex
 	totals report.Totals
@@ -53,10 +60,14 @@ var errNoStream = errors.New("the receiver does not know the stream")
 func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Reader, greeted func()) error {
 	defer stdin.Close()
 	s.conn = stream.New(stdout, stdin)
-	if ok, _ := s.conn.Greeted(); !ok {
+	var ok bool
+	if ok, s.noise = s.conn.Greeted(); !ok {
 		stdin.Close()
 		io.Copy(io.Discard, stdout)
 		return errNoStream
+	}
+	if len(s.noise) > 0 {
+		s.sink.Log(report.Debug, fmt.Sprintf("Before the greeting, the server printed %q", s.noise))
 	}
 	greeted()
 	s.frames = make(chan frame, 16)
@@ -87,15 +98,25 @@ func (s *streamPush) listen() {
 		case stream.Event:
 			report.Decode(payload, s.sink)
 		case stream.Result:
-			// The exit status and standard error say the same.
-			var ended stream.Ended
+			var ended report.Ended
 			if err := json.Unmarshal(payload, &ended); err != nil {
 				s.broken = fmt.Errorf("what the receiver sends: %w", err)
+			} else {
+				s.sink.Ended(ended)
 			}
 		default:
+			if kind == stream.Ask && len(payload) > 0 {
+				s.mayMove.Store(false) // it lacks something
+			}
 			s.frames <- frame{kind, payload}
 		}
 	}
+}
+
+// allSent says that all objects have been sent that were asked for.
+func (s *streamPush) allSent() error {
+	s.mayMove.Store(true)
+	return s.conn.End(stream.Object)
 }
 
 // read returns the payload of the next frame, which has to be of that kind.
@@ -116,7 +137,7 @@ func (s *streamPush) read(kind stream.Kind) func() ([]byte, error) {
 func (s *streamPush) push(ctx context.Context) error {
 	err := s.course(ctx)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, stream.ErrEnded) && !errors.Is(err, unix.EPIPE) {
-		if payload, jsonErr := json.Marshal(stream.Ended{Error: err.Error()}); jsonErr == nil {
+		if payload, jsonErr := json.Marshal(report.Ended{Error: err.Error()}); jsonErr == nil {
 			s.conn.Write(stream.Failure, payload)
 		}
 	}
@@ -186,7 +207,7 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 			}
 			s.count(size)
 		}
-		if err := s.conn.End(stream.Object); err != nil {
+		if err := s.allSent(); err != nil {
 			return err
 		}
 	}

@@ -82,8 +82,8 @@ func FuzzAnswers(f *testing.F) {
 		}
 		s := &streamPush{
 			src: src, named: []string{"pushed"},
-			sink: report.NewText(io.Discard, "fuzz", report.Debug),
-			open: func(context.Context, func(io.WriteCloser, io.Reader)) error { return errors.New("no") },
+			sink: &heard{Sink: report.NewText(io.Discard, "fuzz", report.Debug)},
+			open: func(context.Context, talker) error { return errors.New("no") },
 		}
 		var sent sink
 		s.run(t.Context(), &sent, bytes.NewReader(answers), func() {})

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -13,8 +14,9 @@ import (
 
 // within finds the repository that entry names and the policy for it, and has do
 // receive. The audit log gets the entry, whatever comes of that; if there is
-// to be a log that cannot be written, nothing is done.
-func (l Limits) within(entry *audit.Entry, do func(*location, *config.Config, []string, *ledger) (report.Totals, error)) (err error) {
+// to be a log that cannot be written, nothing is done. If ctx has ended before a ref has
+// moved, the cause of that is the error: whatever failed then failed because of it.
+func (l Limits) within(ctx context.Context, entry *audit.Entry, do func(*location, *config.Config, []string, *ledger) (report.Totals, error)) (err error) {
 	policy, err := l.load()
 	if err != nil {
 		return err
@@ -50,6 +52,9 @@ func (l Limits) within(entry *audit.Entry, do func(*location, *config.Config, []
 	}
 	totals, err := do(at, c, policy.Warnings(), &ledger{log, entry})
 	entry.Bytes = totals.Bytes
+	if !entry.Moved() {
+		err = withCause(ctx, err)
+	}
 	return err
 }
 

@@ -150,7 +150,7 @@ func join(ctx context.Context, limits Limits, cl commandLine, f *streamFiller, s
 	}
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
-	return limits.within(entry, func(at *location, _ *config.Config, _ []string, _ *ledger) (totals report.Totals, err error) {
+	return limits.within(ctx, entry, func(at *location, _ *config.Config, _ []string, _ *ledger) (totals report.Totals, err error) {
 		conn, err := knock(at, string(secret), stdin)
 		if err != nil {
 			return totals, fmt.Errorf("join a push: %w", err)

@@ -14,12 +14,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ostree-push/cli"
-	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/report"
@@ -56,6 +56,8 @@ type Limits struct {
 	Refs    []string // only refs that match one of these patterns as well; none: as configured
 	NoForce bool
 	Config  string // the only file to read the configuration from; "": as usual
+
+	Beat time.Duration // how often the pusher is told that the receiver is alive; 0: as usual
 }
 
 const examples = `
@@ -118,16 +120,19 @@ func serve(name string, stdout, stderr *os.File, receive func(context.Context) e
 	defer stop()
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
-	err := receive(ctx)
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, ostree.ErrCancelled) {
-		err = cause
-	}
-	return exit(name, err, stderr)
+	return exit(name, receive(ctx), stderr)
 }
 
-// exit says why the program failed, if it did, and returns its exit status.
+// told is an error whose reason a pusher of ours has been told. Standard error, which that
+// pusher shows as well, need not have it again.
+type told struct{ error }
+
+func (e told) Unwrap() error { return e.error }
+
+// exit says why the program failed, if it did and nobody has been told, and returns its
+// exit status.
 func exit(name string, err error, stderr io.Writer) int {
-	if err != nil {
+	if err != nil && !errors.As(err, new(told)) {
 		fmt.Fprintf(stderr, "%s: %v\n", name, err)
 		cli.PrintHints(stderr, name, err)
 	}
@@ -195,31 +200,51 @@ func (l Limits) ownTOML(policy *config.Policy, repo string) (*location, func(io.
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
 func run(ctx context.Context, limits Limits, cl commandLine, name string, stdin, stdout, stderr *os.File) error {
-	if cl.URL == stream.JoinURL {
-		return withStream(ctx, stdin, stdout, func(f *streamFiller) error { return join(ctx, limits, cl, f, stdin) })
-	}
-	if cl.URL != stream.URL {
-		return runFrom(ctx, limits, cl, name, stdout, stderr)
-	}
-	return withStream(ctx, stdin, stdout, func(f *streamFiller) error {
-		return account(limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
-			opts.output = stderr
-			events := report.NewEvents(eventFrames{f.conn}, cl.eventLevel(opts.config))
-			return receiveStream(ctx, opts, f, heard(events))
+	switch {
+	case cl.URL == stream.JoinURL:
+		return withStream(ctx, stdin, stdout, func(f *streamFiller) (report.Ended, error) {
+			err := join(ctx, limits, cl, f, stdin)
+			return ended(err, false), err
 		})
+	case cl.URL == stream.URL:
+		return withStream(ctx, stdin, stdout, func(f *streamFiller) (report.Ended, error) {
+			say := report.NewEvents(eventFrames{f.conn}, report.Debug)
+			return runFor(ctx, limits, cl, say, func(opts options, sink report.Sink) (report.Totals, error) {
+				return receiveStream(ctx, opts, f, sink)
+			})
+		})
+	case readsEvents(cl.URL):
+		say := report.NewEvents(stdout, report.Debug)
+		say.Alive() // whoever hears that knows that more of it will come
+		end, err := runFor(ctx, limits, cl, say, func(opts options, sink report.Sink) (report.Totals, error) {
+			return receive(ctx, opts, sink)
+		})
+		say.Ended(end)
+		return asTold(err)
+	}
+	return runText(ctx, limits, cl, name, stderr)
+}
+
+// runFor receives for a pusher of ours, which say tells what happens.
+func runFor(ctx context.Context, limits Limits, cl commandLine, say *report.Events, receive func(options, report.Sink) (report.Totals, error)) (report.Ended, error) {
+	defer keepAlive(limits.beat(), say.Alive)()
+	return account(ctx, limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
+		sink := heard(say.AtLeast(cl.eventLevel(opts.config)))
+		output := report.NewLines(func(line string) { sink.Log(report.Info, line) })
+		defer output.Flush()
+		opts.output = output
+		return receive(opts, sink)
 	})
 }
 
-// runFrom receives from a URL.
-func runFrom(ctx context.Context, limits Limits, cl commandLine, name string, stdout, stderr *os.File) error {
-	return account(limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
-		// What the programs that update the metadata print is not for the pusher
-		// to parse.
-		opts.output = stderr
-		if readsEvents(cl.URL) {
-			return receive(ctx, opts, heard(report.NewEvents(stdout, cl.eventLevel(opts.config))))
-		}
+// runText receives for somebody who reads text.
+func runText(ctx context.Context, limits Limits, cl commandLine, name string, stderr *os.File) error {
+	_, err := account(ctx, limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
 		text := report.NewText(stderr, name, cl.textLevel(opts.config))
+		opts.output = text
+		if !text.Shows(report.Info) {
+			opts.output = io.Discard
+		}
 		start := time.Now()
 		totals, err := receive(ctx, opts, heard(text))
 		totals.Seconds = time.Since(start).Seconds()
@@ -228,14 +253,69 @@ func runFrom(ctx context.Context, limits Limits, cl commandLine, name string, st
 		}
 		return totals, err
 	})
+	return err
+}
+
+// ended is how a receive ended, as a pusher of ours is told.
+func ended(err error, moved bool) report.Ended {
+	end := report.Ended{Moved: moved}
+	if err != nil {
+		const most = 64 << 10 // a frame takes no more than 1 MiB
+		text := err.Error()
+		end.Error = strings.ToValidUTF8(text[:min(len(text), most)], "")
+		end.Hints = cli.Hints(err)
+	}
+	return end
+}
+
+func asTold(err error) error {
+	if err == nil {
+		return nil
+	}
+	return told{err}
+}
+
+// beat is how often a receiver says that it is alive.
+const beat = 10 * time.Second
+
+func (l Limits) beat() time.Duration {
+	if l.Beat != 0 {
+		return l.Beat
+	}
+	return beat
+}
+
+// keepAlive has say say now and then that we are alive, until the function that it returns
+// is called.
+func keepAlive(every time.Duration, say func()) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				say()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		wg.Wait()
+	}
 }
 
 // account has do receive what the command line asks for, within the limits, and
 // keeps account of it. heard makes a Sink one whose results are kept.
-func account(limits Limits, cl commandLine, do func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error)) error {
+func account(ctx context.Context, limits Limits, cl commandLine, do func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error)) (report.Ended, error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
-	return limits.within(entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
+	err := limits.within(ctx, entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
 		overridden, err := cl.override(c)
 		if err != nil {
 			return report.Totals{}, err
@@ -246,6 +326,7 @@ func account(limits Limits, cl commandLine, do func(opts options, heard func(rep
 			return withWarnings(&recorder{Sink: sink, entry: entry}, warnings)
 		})
 	})
+	return ended(err, entry.Moved()), err
 }
 
 func withWarnings(sink report.Sink, warnings []string) report.Sink {

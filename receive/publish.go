@@ -2,12 +2,14 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
@@ -134,9 +136,22 @@ func (r *receiver) command(ctx context.Context, env []string, name string, args 
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, RestrictedEnv+"=")
 	}), env...)
-	cmd.Stdout, cmd.Stderr = r.output, r.output
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	// What it prints last says why it failed, and may be shown to nobody otherwise.
+	tail := report.NewTail()
+	output := io.MultiWriter(r.output, tail)
+	cmd.Stdout, cmd.Stderr = output, output
+	// What it leaves in the background may keep them open.
+	cmd.WaitDelay = outputTime
+	err := cmd.Run()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	if said := tail.Lines(); len(said) > 0 {
+		err = fmt.Errorf("%w: %s", err, strings.Join(said, "; "))
+	}
+	return err
 }
+
+// outputTime is how long the output of a program that has ended may take to arrive.
+const outputTime = 5 * time.Second

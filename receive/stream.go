@@ -34,20 +34,18 @@ func (f *streamFiller) read(kind stream.Kind) ([]byte, error) {
 
 // withStream greets the pusher, has receive receive, and tells the pusher how it
 // ended.
-func withStream(ctx context.Context, stdin *os.File, stdout io.Writer, receive func(*streamFiller) error) error {
+func withStream(ctx context.Context, stdin *os.File, stdout io.Writer, receive func(*streamFiller) (report.Ended, error)) error {
 	const timeout = time.Minute // until the configuration says
 	in := newStallReader(ctx, stdin, timeout)
 	f := &streamFiller{in: in, conn: stream.New(in, stdout)}
 	if err := f.conn.Greet(); err != nil {
 		return fmt.Errorf("greet the pusher: %w", err)
 	}
-	err := receive(f)
-	var ended stream.Ended
-	if err != nil {
-		ended.Error = err.Error()
+	end, err := receive(f)
+	payload, jsonErr := json.Marshal(end)
+	if jsonErr == nil && f.conn.Write(stream.Result, payload) == nil {
+		return asTold(err)
 	}
-	payload, _ := json.Marshal(ended)
-	f.conn.Write(stream.Result, payload)
 	return err
 }
 

@@ -55,7 +55,7 @@ func speaksZero(name string, args []string) bool {
 func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin, stdout, stderr *os.File) error {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = cl.Repo, "protocol-0"
-	return limits.within(entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
+	return limits.within(ctx, entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
 		entry.DryRun = c.DryRun
 		level := c.LogLevel
 		if cl.Quiet || cl.Verbose || cl.Debug {

@@ -16,6 +16,8 @@ type event struct {
 	Log      *logLine  `json:"log,omitempty"`
 	Progress *Progress `json:"progress,omitempty"`
 	Ref      *Ref      `json:"result,omitempty"`
+	Ended    *Ended    `json:"ended,omitempty"`
+	Alive    bool      `json:"alive,omitempty"`
 }
 
 type logLine struct {
@@ -28,13 +30,25 @@ type logLine struct {
 // by then the events matter to nobody.
 type Events struct {
 	level Level // the least of log lines
-	mu    sync.Mutex
+	mu    *sync.Mutex
 	w     io.Writer
 }
 
 // NewEvents returns a Sink that writes to w, of log lines those that are at
 // least level.
-func NewEvents(w io.Writer, level Level) *Events { return &Events{w: w, level: level} }
+func NewEvents(w io.Writer, level Level) *Events {
+	return &Events{w: w, level: level, mu: new(sync.Mutex)}
+}
+
+// AtLeast returns a Sink that writes to the same place, of log lines those that are at
+// least level.
+func (e *Events) AtLeast(level Level) *Events { return &Events{w: e.w, level: level, mu: e.mu} }
+
+// Listener is a Sink that also hears how the receiver ended.
+type Listener interface {
+	Sink
+	Ended(Ended)
+}
 
 func (e *Events) write(ev event) {
 	line, err := json.Marshal(ev)
@@ -56,9 +70,15 @@ func (e *Events) Log(level Level, text string) {
 func (e *Events) Progress(p Progress) { e.write(event{Progress: &p}) }
 func (e *Events) Ref(r Ref)           { e.write(event{Ref: &r}) }
 
-// Decode hands the event in line, if it is one, to sink. Anything else is the
+// Ended says how the receiver ended.
+func (e *Events) Ended(end Ended) { e.write(event{Ended: &end}) }
+
+// Alive says nothing but that the receiver still runs.
+func (e *Events) Alive() { e.write(event{Alive: true}) }
+
+// Decode hands the event in line, if it is one, to listener. Anything else is the
 // remote program's own output.
-func Decode(line []byte, sink Sink) bool {
+func Decode(line []byte, listener Listener) bool {
 	if !bytes.HasPrefix(line, []byte(eventPrefix)) {
 		return false
 	}
@@ -68,11 +88,13 @@ func Decode(line []byte, sink Sink) bool {
 	}
 	switch {
 	case ev.Log != nil:
-		sink.Log(ev.Log.Level, ev.Log.Text)
+		listener.Log(ev.Log.Level, ev.Log.Text)
 	case ev.Progress != nil:
-		sink.Progress(*ev.Progress)
+		listener.Progress(*ev.Progress)
 	case ev.Ref != nil:
-		sink.Ref(*ev.Ref)
+		listener.Ref(*ev.Ref)
+	case ev.Ended != nil:
+		listener.Ended(*ev.Ended)
 	}
 	return true
 }

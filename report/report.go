@@ -5,6 +5,8 @@
 package report
 
 import (
+	"slices"
+
 	"ostree-push/ostree"
 )
 
@@ -80,11 +82,38 @@ type Totals struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// Moved says whether refs of the repository have moved.
+type Moved string
+
+const (
+	MovedYes     Moved = "yes"
+	MovedNo      Moved = "no"
+	MovedUnknown Moved = "unknown" // nobody has said, and they may have
+)
+
 // Result is everything about a push that has ended.
 type Result struct {
 	Destination string `json:"destination"`
 	DryRun      bool   `json:"dry_run"`
 	Refs        []Ref  `json:"refs"`
 	Totals
+	Moved Moved  `json:"refs_moved"`
 	Error string `json:"error,omitempty"`
+}
+
+// Moved reports whether the ref shows another commit than before.
+func (r Ref) Moved() bool { return r.New != "" && r.New != r.Old }
+
+// Rejected reports whether there is a ref that was left alone although its commit is
+// another one.
+func (r Result) Rejected() bool {
+	return slices.ContainsFunc(r.Refs, func(ref Ref) bool { return ref.Status == Rejected })
+}
+
+// Ended is how a receiver says that it has ended: the last that a pusher of ours hears
+// from it.
+type Ended struct {
+	Error string   `json:"error,omitempty"` // "": all went well
+	Hints []string `json:"hints,omitempty"` // what to do about it
+	Moved bool     `json:"moved,omitempty"` // refs have moved
 }

@@ -52,7 +52,7 @@ func (t *Text) Log(level Level, text string) {
 	if level == Warning {
 		prefix += "warning: "
 	}
-	t.Println(prefix + printable(text))
+	t.Println(prefix + Printable(text))
 }
 
 // Println writes a line as it is, above the bar.
@@ -98,7 +98,7 @@ func (t *Text) Progress(p Progress) {
 	}
 	if now := time.Now(); now.After(t.nextLine) {
 		t.nextLine = now.Add(lineInterval)
-		fmt.Fprintf(t.w, "%s: %s\n", printable(p.Phase), p.counts())
+		fmt.Fprintf(t.w, "%s: %s\n", Printable(p.Phase), p.counts())
 	}
 }
 
@@ -122,7 +122,7 @@ func (t *Text) drawBar(p Progress) {
 			progressbar.OptionClearOnFinish(),
 		)
 	}
-	t.bar.Describe(fmt.Sprintf("%s: %s", printable(p.Phase), p.counts()))
+	t.bar.Describe(fmt.Sprintf("%s: %s", Printable(p.Phase), p.counts()))
 	// A bar that reaches its end finishes, but the total may still grow.
 	t.bar.Set(min(barSteps*p.Done/max(p.Total, 1), barSteps-1))
 }
@@ -146,14 +146,33 @@ func (t *Text) Finish(r Result) {
 	if t.level > Info {
 		return
 	}
-	fmt.Fprintf(t.w, "To %s\n", printable(r.Destination))
-	for _, ref := range r.Refs {
-		fmt.Fprintln(t.w, ref.line())
+	fmt.Fprintf(t.w, "To %s\n", Printable(r.Destination))
+	for _, line := range r.lines(t.level) {
+		fmt.Fprintln(t.w, line)
 	}
 	if r.DryRun {
 		fmt.Fprintln(t.w, "dry run: nothing was changed")
 	}
 	fmt.Fprintln(t.w, r.Totals)
+}
+
+const upToDate = "[up to date]"
+
+// lines has a line for each ref. Those that have not changed are only counted, if there are
+// several, and nobody wants to know more.
+func (r Result) lines(level Level) (lines []string) {
+	var unchanged []string
+	for _, ref := range r.Refs {
+		if ref.Status == UpToDate && level > Debug {
+			unchanged = append(unchanged, ref.line())
+			continue
+		}
+		lines = append(lines, ref.line())
+	}
+	if len(unchanged) > 1 {
+		unchanged = []string{fmt.Sprintf(" = %-22s %d refs", upToDate, len(unchanged))}
+	}
+	return append(lines, unchanged...)
 }
 
 // line has the columns of git push: a flag, what happened, the ref, why.
@@ -165,7 +184,7 @@ func (r Ref) line() string {
 	case Forced:
 		flag, what = "+", short(r.Old)+"..."+short(r.New)
 	case UpToDate:
-		flag, what = "=", "[up to date]"
+		flag, what = "=", upToDate
 	case Rejected:
 		flag, what = "!", "[rejected]"
 	case Offered:
@@ -175,9 +194,9 @@ func (r Ref) line() string {
 			what = short(r.Old) + "..[" + short(r.Received) + "]"
 		}
 	}
-	line := fmt.Sprintf(" %s %-22s %s", flag, what, printable(string(r.Ref)))
+	line := fmt.Sprintf(" %s %-22s %s", flag, what, Printable(string(r.Ref)))
 	if r.Reason != "" {
-		line += " (" + printable(r.Reason) + ")"
+		line += " (" + Printable(r.Reason) + ")"
 	}
 	return line
 }
@@ -187,7 +206,7 @@ func short(sum string) string {
 	if len(sum) > digits {
 		sum = sum[:digits]
 	}
-	return printable(sum)
+	return Printable(sum)
 }
 
 // String reads like "120 objects, 1.2 MiB in 0.3 s (4.0 MiB/s)".
@@ -199,9 +218,9 @@ func (t Totals) String() string {
 	return s
 }
 
-// printable returns s with everything escaped that could do something to a
+// Printable returns s with everything escaped that could do something to a
 // terminal. What the other end says is not trusted with ours.
-func printable(s string) string {
+func Printable(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
 		return s
 	}

@@ -25,6 +25,7 @@ func TestResultText(t *testing.T) {
 			{Ref: "dry", Status: Updated, Old: sumA, Received: sumC},
 			{Ref: "forced", Status: Forced, Old: sumA, New: sumB, Reason: "not newer"},
 			{Ref: "same", Status: UpToDate, Old: sumA, New: sumA},
+			{Ref: "same too", Status: UpToDate, Old: sumB, New: sumB},
 			{Ref: "refused", Status: Rejected, Reason: "not\nnewer"},
 			{Ref: "theirs", Status: Offered},
 		},
@@ -35,9 +36,9 @@ func TestResultText(t *testing.T) {
    aaaaaaaaaa..bbbbbbbbbb updated
    aaaaaaaaaa..[cccccccccc] dry
  + aaaaaaaaaa...bbbbbbbbbb forced (not newer)
- = [up to date]           same
  ! [rejected]             refused (not\nnewer)
  ? [offered]              theirs
+ = [up to date]           2 refs
 12 objects, 3.0 MiB in 1.5 s (2.0 MiB/s)
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {

@@ -4,6 +4,7 @@ package stream
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"sync"
 
 	"ostree-push/ostree"
+	"ostree-push/report"
 )
 
 // Greeting is the line that a receiver begins with.
@@ -81,21 +83,24 @@ func (c *Conn) Greet() error {
 	return c.w.Flush()
 }
 
-// Greeted reports whether the other end begins with the greeting. What it began
-// with instead is returned.
-func (c *Conn) Greeted() (bool, []byte) {
-	var read []byte
-	for i := range len(Greeting) {
+// MaxNoise is how much may stand before the greeting: what the start-up files of an
+// account print, which is not for us.
+const MaxNoise = 64 << 10
+
+// Greeted reports whether the greeting comes. What stands before it, or instead of it, is
+// returned.
+func (c *Conn) Greeted() (ok bool, noise []byte) {
+	for len(noise) < MaxNoise+len(Greeting) {
 		b, err := c.r.ReadByte()
 		if err != nil {
-			return false, read
+			return false, noise
 		}
-		read = append(read, b)
-		if b != Greeting[i] {
-			return false, read
+		noise = append(noise, b)
+		if before, ok := bytes.CutSuffix(noise, []byte(Greeting)); ok {
+			return true, before
 		}
 	}
-	return true, nil
+	return false, noise
 }
 
 // Write writes a frame, and sends it.
@@ -191,7 +196,7 @@ func (c *Conn) ReadKind(want Kind) ([]byte, error) {
 
 // parseFailure returns the error that a Failure frame is.
 func parseFailure(payload []byte) error {
-	var ended Ended
+	var ended report.Ended
 	if err := json.Unmarshal(payload, &ended); err != nil {
 		return protocolError("a frame %q: %v", Failure, err)
 	}
@@ -496,9 +501,4 @@ func (c *Conn) WriteEntries(kind Kind, entries []Entry) error {
 		entries = entries[n:]
 	}
 	return c.End(kind)
-}
-
-// Ended is the payload of a Result or a Failure frame.
-type Ended struct {
-	Error string `json:"error,omitempty"`
 }

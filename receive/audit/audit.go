@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -129,11 +130,14 @@ func (e *Entry) Finish(err error) {
 	if err != nil {
 		e.Verdict = Refused
 	}
-	for _, ref := range e.Refs {
-		if ref.New != "" && ref.New != ref.Old && !e.DryRun {
-			e.Verdict = Accepted
-		}
+	if e.Moved() {
+		e.Verdict = Accepted
 	}
+}
+
+// Moved reports whether a ref has moved.
+func (e *Entry) Moved() bool {
+	return !e.DryRun && slices.ContainsFunc(e.Refs, func(ref Ref) bool { return ref.New != "" && ref.New != ref.Old })
 }
 
 // Log is an open log. A nil Log takes nothing, and that is no error.
