@@ -348,11 +348,16 @@ func (q *quarantine) checkObject(ctx context.Context, e stream.Entry) error {
 
 // eachObject calls f for each object in the quarantine.
 func (q *quarantine) eachObject(f func(stream.Entry)) error {
-	dirs, err := filepath.Glob(filepath.Join(q.dir, "objects", "[0-9a-f][0-9a-f]"))
+	objects := filepath.Join(q.dir, "objects")
+	dirs, err := os.ReadDir(objects) // no Glob: the path may have characters of a pattern
 	if err != nil {
 		return err
 	}
-	for _, dir := range dirs {
+	for _, d := range dirs {
+		if len(d.Name()) != 2 {
+			continue
+		}
+		dir := filepath.Join(objects, d.Name())
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return err
