@@ -1,12 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // momentSource is a library that is loaded into a program, and ends or stops it at the
-// moment when libostree moves an object into a repository, or removes one from it.
+// moment when libostree moves a file into a directory of a repository, or removes one from it.
 const momentSource = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -70,12 +71,12 @@ int unlinkat (int fd, const char *path, int flags)
 }
 `
 
-// moment is when a program makes its Nth call of renameat or unlinkat in the objects
-// of a repository.
+// moment is when libostree, in a program, makes its Nth call of renameat or unlinkat with a path
+// that begins at a directory.
 type moment struct {
 	library string
 	call    string
-	repo    string
+	dir     string
 	number  int
 	gate    string // a pipe: the program waits there until it is closed. "": it is killed
 }
@@ -95,13 +96,12 @@ func momentLibrary(t *testing.T) string {
 // env has a program meet the moment.
 func (m moment) env(t *testing.T) []string {
 	t.Helper()
-	repo, err := filepath.EvalSymlinks(m.repo)
+	dir, err := filepath.EvalSymlinks(m.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	env := []string{
-		"LD_PRELOAD=" + m.library, "MOMENT_CALL=" + m.call,
-		"MOMENT_DIR=" + filepath.Join(repo, "objects"), fmt.Sprint("MOMENT_NUMBER=", m.number),
+		"LD_PRELOAD=" + m.library, "MOMENT_CALL=" + m.call, "MOMENT_DIR=" + dir, fmt.Sprint("MOMENT_NUMBER=", m.number),
 	}
 	if m.gate != "" {
 		env = append(env, "MOMENT_GATE="+m.gate)
@@ -109,13 +109,13 @@ func (m moment) env(t *testing.T) []string {
 	return env
 }
 
-// command is the receiver as the pusher has to run it for that.
-func (m moment) command(t *testing.T) string {
-	line := "--command=env"
-	for _, variable := range m.env(t) {
-		line += " " + variable
-	}
-	return line + " ostree-receive-1"
+// command has a pusher run a receiver that meets the moment.
+func (m moment) command(t *testing.T, env ...string) string {
+	return "--command=" + strings.Join(m.receiver(t, "ostree-receive-1", env...), " ")
+}
+
+func (m moment) receiver(t *testing.T, name string, env ...string) []string {
+	return slices.Concat([]string{"env"}, env, m.env(t), []string{name})
 }
 
 // killed runs a program up to the moment, and reports whether that came.
@@ -134,43 +134,38 @@ func (m moment) killed(t *testing.T, name string, args ...string) bool {
 	return false
 }
 
-// meanwhile runs a command up to the moment, has do done, and lets the command go on to
-// its end.
-func (m moment) meanwhile(t *testing.T, cmd *exec.Cmd, do func()) error {
+// meanwhile has push run up to the moment, has do done, and lets push go on to its end.
+func (m moment) meanwhile(t *testing.T, push, do func()) {
 	t.Helper()
 	if err := unix.Mkfifo(m.gate, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		push()
+	}()
+	if gate := openGate(m.gate, ended); gate != nil {
+		do()
+		gate.Close()
+	} else {
+		t.Error("the moment has not come")
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	gate, err := openGate(t.Context(), m.gate, ended)
-	if gate == nil {
-		t.Errorf("the command ended before the moment came: %v", err)
-		return err
-	}
-	do()
-	gate.Close()
-	return <-ended
+	<-ended
 }
 
-// openGate waits until somebody waits at the gate, and returns nil and how the command
-// ended if that comes first.
-func openGate(ctx context.Context, gate string, ended <-chan error) (*os.File, error) {
+// openGate waits until somebody waits at the gate, and returns nil if nobody will.
+func openGate(gate string, ended <-chan struct{}) *os.File {
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		f, err := os.OpenFile(gate, os.O_WRONLY|unix.O_NONBLOCK, 0)
 		if err == nil {
-			return f, nil
+			return f
 		}
 		select {
-		case err := <-ended:
-			return nil, err
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		case <-ended:
+			return nil
 		case <-ticker.C:
 		}
 	}

@@ -125,7 +125,7 @@ func interruptPrune(t *testing.T, w *world) {
 	output(t, "ostree", "--repo="+w.target, "refs", "--delete", "main")
 	for n := 2; ; n++ {
 		trial := w.copied(t)
-		m := moment{library: w.library, call: "unlinkat", repo: trial.target, number: n}
+		m := moment{library: w.library, call: "unlinkat", dir: filepath.Join(trial.target, "objects"), number: n}
 		if !m.killed(t, "ostree", "--repo="+trial.target, "prune", "--refs-only") {
 			t.Fatal("at no moment, a tree lacks something")
 		}
@@ -178,7 +178,7 @@ func killReceiver(t *testing.T, w *world) string {
 	w = w.copied(t)
 	w.transport = "stream"
 	w.emptied(t)
-	m := moment{library: w.library, call: "renameat", repo: w.target, number: 3}
+	m := moment{library: w.library, call: "renameat", dir: filepath.Join(w.target, "objects"), number: 3}
 	said := w.pushWith(t, []string{m.command(t)}, "again")
 	if staged := stagingDirs(t, w); said.err == nil || len(staged) == 0 {
 		t.Fatalf("%v; staged: %v\n%s", said.err, staged, said.stderr)
