@@ -129,7 +129,7 @@ func (m moment) killed(t *testing.T, name string, args ...string) bool {
 		return true
 	}
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", cmd, err, out)
+		t.Errorf("%s: %v\n%s", cmd, err, out)
 	}
 	return false
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -42,6 +43,56 @@ func TestStates(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestDryRunPromises pushes with and without -n: what a dry run says of a ref becomes of it.
+func TestDryRunPromises(t *testing.T) {
+	base := newStatesBase(t)
+	for _, s := range slices.Concat(contentStates(), refStates()) {
+		switch s.name {
+		case "whole", "whole, the same commit", "the commit has been pushed", "fsck --delete, the same commit",
+			"a pull of the commit only, the same commit", "no commit", "an alias", "a temporary file":
+		default:
+			continue // they are not judged in another way
+		}
+		for _, transport := range []string{"stream", "tunnel"} {
+			t.Run(s.name+"/"+transport, func(t *testing.T) {
+				t.Parallel()
+				w := base.copied(t)
+				w.transport = transport
+				w.checkPromise(t, s)
+			})
+		}
+	}
+}
+
+func (w *world) checkPromise(t *testing.T, s state) {
+	t.Helper()
+	s.make(t, w)
+	if len(s.refs) == 0 {
+		s.refs = []string{"main"}
+	}
+	before := refFiles(t, w.target)
+	promised := w.pushWith(t, []string{"-n"}, s.refs...)
+	if diff := cmp.Diff(before, refFiles(t, w.target)); diff != "" {
+		t.Errorf("a dry run moves refs:\n%s", diff)
+	}
+	done := w.pushWith(t, nil, s.refs...)
+	t.Logf("%v\n%s%v\n%s", promised.err, promised.stderr, done.err, done.stderr)
+	if (promised.err == nil) != (done.err == nil) {
+		t.Errorf("a dry run ends with %v, and a push with %v", promised.err, done.err)
+	}
+	if promised, done := statuses(promised), statuses(done); !maps.Equal(promised, done) {
+		t.Errorf("a dry run says %v, and a push %v", promised, done)
+	}
+}
+
+func statuses(said saying) map[ostree.Ref]report.Status {
+	all := map[ostree.Ref]report.Status{}
+	for _, r := range said.result.Refs {
+		all[r.Ref] = r.Status
+	}
+	return all
 }
 
 // state is one that a push meets.
