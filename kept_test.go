@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -70,9 +71,10 @@ func TestLockIsKnownBefore(t *testing.T) {
 				}
 				before := refFiles(t, w.target)
 				said := w.push(t, "main")
-				if said.err == nil || !strings.Contains(said.stderr, name) {
-					t.Errorf("the push ends with %v, and says %q", said.err, said.stderr)
+				if said.err == nil {
+					t.Fatal("the push succeeds")
 				}
+				said.checkReason(t, regexp.QuoteMeta(name), transport)
 				if said.result.Objects > 0 {
 					t.Errorf("%d objects have travelled", said.result.Objects)
 				}

@@ -163,8 +163,12 @@ func (w *world) checkMovesSaid(t *testing.T, said saying, log string) {
 	_, err := os.Stat(filepath.Join(w.target, "refs/heads/aaa"))
 	moved := err == nil
 	t.Logf("aaa has moved: %v", moved)
-	if said.err == nil || !strings.Contains(said.stderr, "zzz") {
-		t.Errorf("zzz cannot be set, and the push ends with %v, and says %q", said.err, said.stderr)
+	if said.err == nil {
+		t.Fatal("zzz cannot be set, and the push succeeds")
+	}
+	said.checkReason(t, `\bzzz\b`, w.transport)
+	if says := strings.Contains(said.result.Error, "updated"); says != moved && w.transport != "protocol-0" {
+		t.Errorf("the error does not say whether refs are updated: %s", said.result.Error)
 	}
 	line := lastLine(t, log)
 	verdict := map[bool]string{false: "refused", true: "accepted"}[moved]

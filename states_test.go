@@ -32,6 +32,7 @@ import (
 // no ref has moved and it is said why.
 func TestStates(t *testing.T) {
 	base := newStatesBase(t)
+	base.killed = killReceiver(t, base)
 	for _, s := range slices.Concat(contentStates(), refStates(), sourceStates()) {
 		for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
 			if transport == "protocol-0" && (s.source || s.upToDate) {
@@ -136,7 +137,6 @@ func newStatesBase(t *testing.T) *world {
 	output(t, "ostree", "--repo="+w.source, "refs", "--create=again", "main")
 	output(t, "ostree", "--repo="+w.target, "pull-local", w.source, "main")
 	w.commit(t, tree, 3, "new")
-	w.killed = killReceiver(t, w)
 	return w
 }
 
@@ -241,8 +241,19 @@ func (w *world) checkFailed(t *testing.T, s state, said saying, before map[strin
 	if want == "" || w.transport == "protocol-0" {
 		want = reason
 	}
-	if text := said.stderr + said.err.Error(); !regexp.MustCompile(want).MatchString(text) {
+	said.checkReason(t, want, w.transport)
+}
+
+// checkReason checks that what is printed, and the error of the JSON document, say the reason. A client
+// of protocol 0 has what it is told, and what the receiver prints.
+func (s saying) checkReason(t *testing.T, want, transport string) {
+	t.Helper()
+	is := regexp.MustCompile(want)
+	if text := s.stderr + s.err.Error(); !is.MatchString(text) {
 		t.Errorf("it says %q, not %q", text, want)
+	}
+	if transport != "protocol-0" && !is.MatchString(s.result.Error) {
+		t.Errorf("the error is %q, not %q", s.result.Error, want)
 	}
 }
 
