@@ -19,87 +19,69 @@ import (
 // the server's signatures, and no others.
 func TestDetachedMetadataStays(t *testing.T) {
 	base := newStatesBase(t)
-	for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
-		for name, signed := range map[string]bool{"signed": true, "not signed": false} {
-			t.Run(name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				w := base.copied(t)
-				w.transport = transport
-				// The server has merged and signed it, or taken it as it is; the pusher has
-				// pulled it.
-				sum := commitOf(t, w.target, "main")
-				signature := addSignature(t, w.source, sum)
-				if signed {
-					addSignature(t, w.target, sum)
-				}
-				before := treasure(t, w.target)
+	for name, signed := range map[string]bool{"signed": true, "not signed": false} {
+		base.over(t, name, true, func(t *testing.T, w *world) {
+			// The server has merged and signed it, or taken it as it is; the pusher has
+			// pulled it.
+			sum := commitOf(t, w.target, "main")
+			signature := addSignature(t, w.source, sum)
+			if signed {
+				addSignature(t, w.target, sum)
+			}
+			before := treasure(t, w.target)
+			said := w.push(t, "again")
+			w.checkKept(t, said, before)
+			meta, err := os.ReadFile(objectOf(w.target, sum) + ".commitmeta")
+			if (err == nil) != signed || bytes.Contains(meta, signature) {
+				t.Errorf("the published commit has the metadata %q, %v", meta, err)
+			}
+		})
+	}
+}
 
-				said := w.push(t, "again")
-				t.Logf("%v\n%s", said.err, said.stderr)
-				if said.err != nil && transport != "protocol-0" {
-					t.Errorf("the push fails: %v", said.err)
-				}
-				if diff := cmp.Diff(before, pick(treasure(t, w.target), before)); diff != "" {
-					t.Errorf("files have been replaced:\n%s", diff)
-				}
-				meta, err := os.ReadFile(objectOf(w.target, sum) + ".commitmeta")
-				if (err == nil) != signed || bytes.Contains(meta, signature) {
-					t.Errorf("the published commit has the metadata %q, %v", meta, err)
-				}
-			})
-		}
+// checkKept checks that a push has succeeded, and left alone what was there.
+func (w *world) checkKept(t *testing.T, said saying, before map[string]string) {
+	t.Helper()
+	t.Logf("%v\n%s", said.err, said.stderr)
+	if said.err != nil && w.transport != "protocol-0" {
+		t.Errorf("the push fails: %v", said.err)
+	}
+	if diff := cmp.Diff(before, pick(treasure(t, w.target), before)); diff != "" {
+		t.Errorf("files have been replaced:\n%s", diff)
 	}
 }
 
 // TestDetachedMetadataComes has a new commit bring what it has.
 func TestDetachedMetadataComes(t *testing.T) {
-	base := newStatesBase(t)
-	for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
-		w := base.copied(t)
-		w.transport = transport
+	newStatesBase(t).over(t, "new", true, func(t *testing.T, w *world) {
 		sum := commitOf(t, w.source, "main")
 		signature := addSignature(t, w.source, sum)
 		if said := w.push(t, "main"); said.err != nil {
-			t.Errorf("%s: %v\n%s", transport, said.err, said.stderr)
+			t.Errorf("%v\n%s", said.err, said.stderr)
 		}
 		if meta, err := os.ReadFile(objectOf(w.target, sum) + ".commitmeta"); !bytes.Contains(meta, signature) {
-			t.Errorf("%s: the signature has not come: %v", transport, err)
+			t.Errorf("the signature has not come: %v", err)
 		}
-	}
+	})
 }
 
 // TestNothingIsReplaced pushes what the target has, or has begun to pull, and compares all that
 // was there.
 func TestNothingIsReplaced(t *testing.T) {
-	base := newStatesBase(t)
-	for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
-		t.Run(transport, func(t *testing.T) {
-			t.Parallel()
-			w := base.copied(t)
-			w.transport = transport
-			// A delta, a commit that has been pulled without what belongs to it, and the
-			// mark of one that has been deleted.
-			output(t, "ostree", "--repo="+w.target, "static-delta", "generate", "--empty", "main")
-			output(t, "ostree", "--repo="+w.target, "refs", "--create=kept", "main")
-			output(t, "ostree", "--repo="+w.source, "refs", "--create=first", "again^")
-			output(t, "ostree", "--repo="+w.target, "remote", "add", "--no-gpg-verify", "o", "file://"+w.source)
-			output(t, "ostree", "--repo="+w.target, "pull", "--mirror", "--commit-metadata-only", "o", "first")
-			output(t, "ostree", "--repo="+w.source, "static-delta", "generate", "--empty", "--inline", "again")
-			before := treasure(t, w.target)
-			if transport == "protocol-0" { // whose client sends the whole history
-				delete(before, "/state/"+commitOf(t, w.target, "first")+".commitpartial")
-			}
-
-			said := w.push(t, "main", "again")
-			t.Logf("%v\n%s", said.err, said.stderr)
-			if said.err != nil {
-				t.Errorf("the push fails: %v", said.err)
-			}
-			if diff := cmp.Diff(before, pick(treasure(t, w.target), before)); diff != "" {
-				t.Errorf("files have been replaced:\n%s", diff)
-			}
-		})
-	}
+	newStatesBase(t).over(t, "all", true, func(t *testing.T, w *world) {
+		// A delta, and a commit that has been pulled without what belongs to it.
+		output(t, "ostree", "--repo="+w.target, "static-delta", "generate", "--empty", "main")
+		output(t, "ostree", "--repo="+w.source, "refs", "--create=first", "again^")
+		output(t, "ostree", "--repo="+w.target, "remote", "add", "--no-gpg-verify", "o", "file://"+w.source)
+		output(t, "ostree", "--repo="+w.target, "pull", "--mirror", "--commit-metadata-only", "o", "first")
+		output(t, "ostree", "--repo="+w.source, "static-delta", "generate", "--empty", "--inline", "again")
+		before := treasure(t, w.target)
+		if w.transport == "protocol-0" { // whose client sends the whole history
+			delete(before, "/state/"+commitOf(t, w.target, "first")+".commitpartial")
+		}
+		said := w.push(t, "main", "again")
+		w.checkKept(t, said, before)
+	})
 }
 
 // addSignature adds a signature that nobody has a key for to a commit.

@@ -9,80 +9,66 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestWaitsForPrune has a prune, which holds libostree's own lock, take longer than libostree would
 // wait for it. A push waits as long as for another push, and succeeds.
 func TestWaitsForPrune(t *testing.T) {
-	base := newStatesBase(t)
-	for _, transport := range []string{"stream", "tunnel"} {
-		t.Run(transport, func(t *testing.T) {
-			t.Parallel()
-			w := base.copied(t)
-			w.transport = transport
-			output(t, "ostree", "--repo="+w.target, "config", "set", "core.lock-timeout-secs", "1")
-			// Something to remove, so that there is a moment.
-			output(t, "ostree", "--repo="+w.target, "commit", "--branch=other", "--tree=ref=main")
-			output(t, "ostree", "--repo="+w.target, "refs", "--delete", "other")
-			m := moment{
-				library: base.library, call: "unlinkat", dir: filepath.Join(w.target, "objects"), number: 1,
-				gate: filepath.Join(t.TempDir(), "gate"),
+	newStatesBase(t).over(t, "prune", false, func(t *testing.T, w *world) {
+		output(t, "ostree", "--repo="+w.target, "config", "set", "core.lock-timeout-secs", "1")
+		// Something to remove, so that there is a moment.
+		output(t, "ostree", "--repo="+w.target, "commit", "--branch=other", "--tree=ref=main")
+		output(t, "ostree", "--repo="+w.target, "refs", "--delete", "other")
+		m := moment{
+			library: w.library, call: "unlinkat", dir: filepath.Join(w.target, "objects"), number: 1,
+			gate: filepath.Join(t.TempDir(), "gate"),
+		}
+		var said lockedBuffer
+		pushed := make(chan error, 1)
+		m.meanwhile(t, func() {
+			m.killed(t, "ostree", "--repo="+w.target, "prune", "--refs-only")
+		}, func() {
+			cmd := w.pushCommand(t.Context(), nil, "main")
+			cmd.Stderr = &said
+			go func() { pushed <- cmd.Run() }()
+			if err, ended := said.waitsOr(pushed); ended {
+				t.Errorf("the push does not wait: %v", err)
+				pushed <- err
 			}
-			var said lockedBuffer
-			pushed := make(chan error, 1)
-			m.meanwhile(t, func() {
-				if m.killed(t, "ostree", "--repo="+w.target, "prune", "--refs-only") {
-					t.Error("the prune was killed")
-				}
-			}, func() {
-				cmd := w.pushCommand(t.Context(), nil, "main")
-				cmd.Stderr = &said
-				if err := cmd.Start(); err != nil {
-					t.Error(err)
-				}
-				go func() { pushed <- cmd.Wait() }()
-				if err, ended := said.waitsOr(pushed); ended {
-					t.Errorf("the push does not wait: %v", err)
-					pushed <- err
-				}
-			})
-			if err := <-pushed; err != nil {
-				t.Errorf("%v\n%s", err, said.String())
-			}
-			w.checkPulled(t, "main")
 		})
-	}
+		if err := <-pushed; err != nil {
+			t.Fatalf("%v\n%s", err, said.String())
+		}
+		w.checkPulled(t, "main")
+	})
 }
 
-// TestLockIsKnownBefore has the lock be one that nobody can take: a directory, as a restored backup or a mistake
-// may have it. Nothing of the push travels.
+// TestLockIsKnownBefore has a lock that nobody can take: there is a directory, from somebody's
+// mistake. Nothing of the push travels.
 func TestLockIsKnownBefore(t *testing.T) {
 	base := newStatesBase(t)
-	for _, transport := range []string{"stream", "tunnel"} {
-		for _, name := range []string{".lock", ".ostree-receive.lock"} {
-			t.Run(name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				w := base.copied(t)
-				w.transport = transport
-				path := filepath.Join(w.target, name)
-				os.Remove(path)
-				if err := os.Mkdir(path, 0o755); err != nil {
-					t.Fatal(err)
-				}
-				before := refFiles(t, w.target)
-				said := w.push(t, "main")
-				if said.err == nil {
-					t.Fatal("the push succeeds")
-				}
-				said.checkReason(t, regexp.QuoteMeta(name), transport)
-				if said.result.Objects > 0 {
-					t.Errorf("%d objects have travelled", said.result.Objects)
-				}
-				if refFiles(t, w.target)["heads/main"] != before["heads/main"] {
-					t.Error("the ref has moved")
-				}
-			})
-		}
+	for _, name := range []string{".lock", ".ostree-receive.lock"} {
+		base.over(t, name, false, func(t *testing.T, w *world) {
+			path := filepath.Join(w.target, name)
+			os.Remove(path)
+			if err := os.Mkdir(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			before := refFiles(t, w.target)
+			said := w.push(t, "main")
+			if said.err == nil {
+				t.Fatal("the push succeeds")
+			}
+			said.checkReason(t, regexp.QuoteMeta(name), w.transport)
+			if said.result.Objects > 0 {
+				t.Errorf("%d objects have travelled", said.result.Objects)
+			}
+			if diff := cmp.Diff(before, refFiles(t, w.target)); diff != "" {
+				t.Errorf("refs have moved:\n%s", diff)
+			}
+		})
 	}
 }
 

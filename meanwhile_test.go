@@ -57,30 +57,32 @@ func TestCommitMeanwhile(t *testing.T) {
 		{"a newer one on a new ref", "fresh", 4, true},
 		{"an older one on a new ref", "fresh", 2, false},
 	} {
-		for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
-			t.Run(test.name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				w := base.copied(t)
-				w.transport = transport
-				if test.ref != "main" {
-					output(t, "ostree", "--repo="+w.source, "refs", "--create="+test.ref, "main")
-				}
-				tree := t.TempDir()
-				if err := os.WriteFile(filepath.Join(tree, "meanwhile"), []byte("This is new"), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				var made string
-				said := w.meanwhile(t, 1, "objects", nil, func() {
-					var err error
-					c := otrepo.Commit{Ref: test.ref, Dir: tree, Time: time.Unix(1_700_000_000+test.at, 0)}
-					if made, err = c.Write(w.target); err != nil {
-						t.Error(err)
-					}
-				}, test.ref)
-				w.checkNotLost(t, said, test.ref, made, test.stays)
-			})
-		}
+		base.over(t, test.name, true, func(t *testing.T, w *world) {
+			if test.ref != "main" {
+				output(t, "ostree", "--repo="+w.source, "refs", "--create="+test.ref, "main")
+			}
+			var made string
+			said := w.meanwhile(t, 1, "objects", nil, func() {
+				made = w.commitInTarget(t, test.ref, test.at)
+			}, test.ref)
+			w.checkNotLost(t, said, test.ref, made, test.stays)
+		})
 	}
+}
+
+// commitInTarget is what somebody does there with libostree, and without our lock.
+func (w *world) commitInTarget(t *testing.T, ref string, at int64) string {
+	t.Helper()
+	tree := t.TempDir()
+	if err := os.WriteFile(filepath.Join(tree, "meanwhile"), []byte("This is new"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := otrepo.Commit{Ref: ref, Dir: tree, Time: time.Unix(1_700_000_000+at, 0)}
+	made, err := c.Write(w.target)
+	if err != nil {
+		t.Error(err)
+	}
+	return made
 }
 
 func (w *world) checkNotLost(t *testing.T, said saying, ref, made string, stays bool) {
@@ -120,31 +122,26 @@ func (w *world) checkNotLost(t *testing.T, said saying, ref, made string, stays 
 // them moves, and after it. What has moved is told, is in the audit log and in the summary.
 func TestWhatMovedIsSaid(t *testing.T) {
 	base := newStatesBase(t)
-	for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
-		for name, moment := range map[string]struct {
-			number int
-			dir    string
-		}{"before": {1, "objects"}, "between": {2, "refs/heads"}} {
-			t.Run(name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				w := base.copied(t)
-				w.transport = transport
-				for _, ref := range []string{"aaa", "zzz"} {
-					output(t, "ostree", "--repo="+w.source, "refs", "--create="+ref, "main")
-				}
-				log := filepath.Join(t.TempDir(), "audit.log")
-				config := filepath.Join(t.TempDir(), "config.toml")
-				if err := os.WriteFile(config, []byte("audit_log = \""+log+"\"\n"), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				output(t, "ostree", "--repo="+w.target, "summary", "-u")
-				said := w.meanwhile(t, moment.number, moment.dir, []string{"OSTREE_RECEIVE_CONF=" + config}, func() {
-					// Somebody makes a ref that has zzz as its directory.
-					writeRef(t, w.target, "heads/zzz/below", commitOf(t, w.target, "main")+"\n")
-				}, "aaa", "zzz")
-				w.checkMovesSaid(t, said, log)
-			})
-		}
+	for name, moment := range map[string]struct {
+		number int
+		dir    string
+	}{"before": {1, "objects"}, "between": {2, "refs/heads"}} {
+		base.over(t, name, true, func(t *testing.T, w *world) {
+			for _, ref := range []string{"aaa", "zzz"} {
+				output(t, "ostree", "--repo="+w.source, "refs", "--create="+ref, "main")
+			}
+			log := filepath.Join(t.TempDir(), "audit.log")
+			config := filepath.Join(t.TempDir(), "config.toml")
+			if err := os.WriteFile(config, []byte("audit_log = \""+log+"\"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			output(t, "ostree", "--repo="+w.target, "summary", "-u")
+			said := w.meanwhile(t, moment.number, moment.dir, []string{"OSTREE_RECEIVE_CONF=" + config}, func() {
+				// Somebody makes a ref that has zzz as its directory.
+				writeRef(t, w.target, "heads/zzz/below", commitOf(t, w.target, "main")+"\n")
+			}, "aaa", "zzz")
+			w.checkMovesSaid(t, said, log)
+		})
 	}
 }
 

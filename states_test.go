@@ -34,15 +34,24 @@ func TestStates(t *testing.T) {
 	base := newStatesBase(t)
 	base.killed = killReceiver(t, base)
 	for _, s := range slices.Concat(contentStates(), refStates(), sourceStates()) {
-		for _, transport := range []string{"stream", "tunnel", "protocol-0"} {
-			if transport == "protocol-0" && (s.source || s.upToDate) {
-				continue // it is for the client to say
-			}
-			t.Run(s.name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				base.inState(t, s, transport)
-			})
-		}
+		// Over protocol 0, it is for the client to say whether there is anything to do.
+		base.over(t, s.name, !s.source && !s.upToDate, func(t *testing.T, w *world) { w.checkState(t, s) })
+	}
+}
+
+// over runs a test over each way that objects travel, with a copy of the world.
+func (w *world) over(t *testing.T, name string, zero bool, test func(*testing.T, *world)) {
+	transports := []string{"stream", "tunnel"}
+	if zero {
+		transports = append(transports, "protocol-0")
+	}
+	for _, transport := range transports {
+		t.Run(name+"/"+transport, func(t *testing.T) {
+			t.Parallel()
+			w := w.copied(t)
+			w.transport = transport
+			test(t, w)
+		})
 	}
 }
 
@@ -56,24 +65,13 @@ func TestDryRunPromises(t *testing.T) {
 		default:
 			continue // they are not judged in another way
 		}
-		for _, transport := range []string{"stream", "tunnel"} {
-			t.Run(s.name+"/"+transport, func(t *testing.T) {
-				t.Parallel()
-				w := base.copied(t)
-				w.transport = transport
-				w.checkPromise(t, s)
-			})
-		}
+		base.over(t, s.name, false, func(t *testing.T, w *world) { w.checkPromise(t, s) })
 	}
 }
 
 func (w *world) checkPromise(t *testing.T, s state) {
 	t.Helper()
-	s.make(t, w)
-	if len(s.refs) == 0 {
-		s.refs = []string{"main"}
-	}
-	before := refFiles(t, w.target)
+	before := w.enter(t, &s)
 	promised := w.pushWith(t, []string{"-n"}, s.refs...)
 	if diff := cmp.Diff(before, refFiles(t, w.target)); diff != "" {
 		t.Errorf("a dry run moves refs:\n%s", diff)
@@ -165,14 +163,15 @@ func (w *world) commit(t *testing.T, tree string, at int64, files ...string) {
 }
 
 // copied is a world of its own with the same repositories.
-func (w world) copied(t *testing.T) *world {
+func (w *world) copied(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	copyRepo(t, filepath.Join(dir, "source"), w.source)
-	copyRepo(t, filepath.Join(dir, "target"), w.target)
-	w.source = filepath.Join(dir, "source")
-	w.setTarget(filepath.Join(dir, "target"))
-	return &w
+	own := *w
+	own.source = filepath.Join(dir, "source")
+	own.setTarget(filepath.Join(dir, "target"))
+	copyRepo(t, own.source, w.source)
+	copyRepo(t, own.target, w.target)
+	return &own
 }
 
 func (w *world) setTarget(dir string) {
@@ -197,19 +196,25 @@ func (w *world) emptied(t *testing.T) {
 	}
 }
 
-func (w *world) inState(t *testing.T, s state, transport string) {
-	w = w.copied(t)
-	w.transport = transport
+// enter brings the world into a state, and returns the refs that the target has then.
+func (w *world) enter(t *testing.T, s *state) map[string]string {
+	t.Helper()
 	s.make(t, w)
 	if len(s.refs) == 0 {
 		s.refs = []string{"main"}
 	}
-	before := refFiles(t, w.target)
+	return refFiles(t, w.target)
+}
+
+// checkState pushes in a state, and looks at what has come of it.
+func (w *world) checkState(t *testing.T, s state) {
+	t.Helper()
+	before := w.enter(t, &s)
 	said := w.push(t, s.refs...)
 	t.Logf("%v\n%s", said.err, said.stderr)
 
 	// A client of protocol 0 sends what it takes to be missing, and nothing else.
-	mayFail := s.upToDate || transport == "protocol-0" && s.fails == ""
+	mayFail := s.upToDate || w.transport == "protocol-0" && s.fails == ""
 	switch {
 	case said.err != nil && s.noSummary && strings.Contains(said.stderr, "the refs are updated, but"):
 	case said.err != nil && (s.fails != "" || mayFail):
@@ -221,7 +226,7 @@ func (w *world) inState(t *testing.T, s state, transport string) {
 	default:
 		w.checkPushed(t, s, said, before)
 	}
-	if !regexp.MustCompile(s.warns).MatchString(said.stderr) && transport != "protocol-0" {
+	if !regexp.MustCompile(s.warns).MatchString(said.stderr) && w.transport != "protocol-0" {
 		t.Errorf("it says %q, not %q", said.stderr, s.warns)
 	}
 }
