@@ -216,6 +216,8 @@ func (w *world) checkState(t *testing.T, s state) {
 	// A client of protocol 0 sends what it takes to be missing, and nothing else.
 	mayFail := s.upToDate || w.transport == "protocol-0" && s.fails == ""
 	switch {
+	case said.isRejected() && s.fails != "":
+		w.checkRejected(t, s, said, before)
 	case said.err != nil && s.noSummary && strings.Contains(said.stderr, "the refs are updated, but"):
 	case said.err != nil && (s.fails != "" || mayFail):
 		w.checkFailed(t, s, said, before)
@@ -236,6 +238,22 @@ const (
 	anObject = `[0-9a-f]{64}|[0-9a-f]{2}/[0-9a-f]{62}`
 	reason   = anObject + `|\b(main|again|other)\b`
 )
+
+// isRejected reports whether all that was pushed was rejected, which need be no error.
+func (s saying) isRejected() bool {
+	others := func(r report.Ref) bool { return r.Status != report.Rejected }
+	return len(s.result.Refs) > 0 && !slices.ContainsFunc(s.result.Refs, others)
+}
+
+func (w *world) checkRejected(t *testing.T, s state, said saying, before map[string]string) {
+	t.Helper()
+	if diff := cmp.Diff(before, refFiles(t, w.target)); diff != "" {
+		t.Errorf("refs have moved:\n%s", diff)
+	}
+	if !regexp.MustCompile(s.fails).MatchString(said.stderr) || said.result.Refs[0].Reason == "" {
+		t.Errorf("it says %q, and %+v", said.stderr, said.result.Refs)
+	}
+}
 
 func (w *world) checkFailed(t *testing.T, s state, said saying, before map[string]string) {
 	t.Helper()
