@@ -255,36 +255,87 @@ op_summary_refs (const void *data, gsize size, GError **error)
   return g_steal_pointer (&strv);
 }
 
-GBytes *
-op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error)
+/* Appends what a summary says of a ref, as libostree has it. */
+static gboolean
+add_ref_entry (OstreeRepo *repo, GVariantBuilder *builder, const char *ref, const char *checksum,
+               GError **error)
+{
+  g_autoptr (GVariant) commit = load_valid_commit (repo, checksum, NULL, error);
+  if (commit == NULL)
+    {
+      g_prefix_error (error, "Ref %s: ", ref);
+      return FALSE;
+    }
+  g_autoptr (GVariant) commit_metadata = g_variant_get_child_value (commit, 0);
+  g_auto (GVariantDict) metadata;
+  g_variant_dict_init (&metadata, NULL);
+  g_variant_dict_insert (&metadata, "ostree.commit.timestamp", "t",
+                         GUINT64_TO_BE (ostree_commit_get_timestamp (commit)));
+  const char *version;
+  if (g_variant_lookup (commit_metadata, OSTREE_COMMIT_META_KEY_VERSION, "&s", &version))
+    g_variant_dict_insert (&metadata, "ostree.commit.version", "s", version);
+  g_variant_builder_add (builder, "(s(t@ay@a{sv}))", ref, (guint64)g_variant_get_size (commit),
+                         ostree_checksum_to_bytes_v (checksum), g_variant_dict_end (&metadata));
+  return TRUE;
+}
+
+/* Consumes metadata. */
+static GBytes *
+summary_of (OstreeRepo *repo, const char *const *refs, GVariantDict *metadata, GError **error)
 {
   g_autoptr (GVariantBuilder) builder
       = g_variant_builder_new (G_VARIANT_TYPE ("a(s(taya{sv}))"));
-  for (const char *const *p = refs; *p != NULL; p += 2)
-    {
-      g_autoptr (GVariant) commit = load_valid_commit (repo, p[1], NULL, error);
-      if (commit == NULL)
-        {
-          g_prefix_error (error, "Ref %s: ", p[0]);
-          return NULL;
-        }
-      g_auto (GVariantDict) metadata;
-      g_variant_dict_init (&metadata, NULL);
-      g_variant_dict_insert (&metadata, "ostree.commit.timestamp", "t",
-                             GUINT64_TO_BE (ostree_commit_get_timestamp (commit)));
-      g_variant_builder_add (builder, "(s(t@ay@a{sv}))", p[0],
-                             (guint64)g_variant_get_size (commit),
-                             ostree_checksum_to_bytes_v (p[1]), g_variant_dict_end (&metadata));
-    }
-  g_auto (GVariantDict) metadata;
-  g_variant_dict_init (&metadata, NULL);
   const char *collection_id = ostree_repo_get_collection_id (repo);
   if (collection_id != NULL)
-    g_variant_dict_insert (&metadata, "ostree.summary.collection-id", "s", collection_id);
+    g_variant_dict_insert (metadata, "ostree.summary.collection-id", "s", collection_id);
+  g_autoptr (GVariant) all = g_variant_ref_sink (g_variant_dict_end (metadata));
+  for (const char *const *p = refs; *p != NULL; p += 2)
+    if (!add_ref_entry (repo, builder, p[0], p[1], error))
+      return NULL;
   g_autoptr (GVariant) summary = g_variant_ref_sink (
-      g_variant_new ("(@a(s(taya{sv}))@a{sv})", g_variant_builder_end (builder),
-                     g_variant_dict_end (&metadata)));
+      g_variant_new ("(@a(s(taya{sv}))@a{sv})", g_variant_builder_end (builder), all));
   return g_variant_get_data_as_bytes (summary);
+}
+
+GBytes *
+op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error)
+{
+  g_auto (GVariantDict) metadata;
+  g_variant_dict_init (&metadata, NULL);
+  return summary_of (repo, refs, &metadata, error);
+}
+
+/* The metadata of a summary of the repository's, a{sv}, or NULL. */
+static GVariant *
+summary_metadata (const void *summary, gsize size)
+{
+  if (size == 0)
+    return NULL;
+  g_autoptr (GBytes) bytes = g_bytes_new (summary, size); /* aligned */
+  g_autoptr (GVariant) variant = g_variant_ref_sink (
+      g_variant_new_from_bytes (OSTREE_SUMMARY_GVARIANT_FORMAT, bytes, FALSE));
+  if (!g_variant_is_normal_form (variant))
+    return NULL;
+  return g_variant_get_child_value (variant, 1);
+}
+
+GBytes *
+op_summary_update (OstreeRepo *repo, const char *const *refs, const void *old, gsize old_size,
+                   GError **error)
+{
+  g_autoptr (GVariant) before = summary_metadata (old, old_size);
+  GKeyFile *config = ostree_repo_get_config (repo);
+  g_autofree char *mode = g_key_file_get_string (config, "core", "mode", NULL);
+  g_auto (GVariantDict) metadata;
+  g_variant_dict_init (&metadata, before);
+  /* What is old may name deltas that are gone. */
+  g_variant_dict_remove (&metadata, "ostree.static-deltas");
+  g_variant_dict_insert (&metadata, "ostree.summary.last-modified", "t",
+                         GUINT64_TO_BE (g_get_real_time () / G_USEC_PER_SEC));
+  g_variant_dict_insert (&metadata, "ostree.summary.mode", "s", mode == NULL ? "bare" : mode);
+  g_variant_dict_insert (&metadata, "ostree.summary.tombstone-commits", "b",
+                         g_key_file_get_boolean (config, "core", "tombstone-commits", NULL));
+  return summary_of (repo, refs, &metadata, error);
 }
 
 /* The "av" that libostree wants secret keys in. */
@@ -549,6 +600,15 @@ op_append_signatures (const void *metadata, gsize size, const char *key, GVarian
   g_autoptr (GVariant) old = parse_metadata (bytes);
   g_autoptr (GVariant) appended = append_signatures (old, key, signatures);
   return g_variant_get_data_as_bytes (appended);
+}
+
+gboolean
+op_gpg_sign_summary (OstreeRepo *repo, const OpSigners *signers, GCancellable *cancellable,
+                     GError **error)
+{
+  return *signers->gpg_keys == NULL
+         || ostree_repo_add_gpg_signature_summary (repo, (const char **)signers->gpg_keys,
+                                                   signers->gpg_homedir, cancellable, error);
 }
 
 gboolean

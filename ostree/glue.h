@@ -68,6 +68,10 @@ char **op_summary_refs (const void *data, gsize size, GError **error);
 
 /* refs: as above. */
 GBytes *op_summary_new (OstreeRepo *repo, const char *const *refs, GError **error);
+/* The same, with what a repository's own summary says besides, some of it from its old one, of
+ * old_size bytes, which may be none. It lists no static deltas. */
+GBytes *op_summary_update (OstreeRepo *repo, const char *const *refs, const void *old,
+                           gsize old_size, GError **error);
 
 typedef struct {
   const char *const *gpg_keys; /* key ids */
@@ -99,6 +103,8 @@ gboolean op_add_commit_signatures (OstreeRepo *repo, const char *checksum, const
 GBytes *op_append_signatures (const void *metadata, gsize size, const char *key,
                               GVariant *signatures);
 
+gboolean op_gpg_sign_summary (OstreeRepo *repo, const OpSigners *signers,
+                              GCancellable *cancellable, GError **error);
 gboolean op_gpg_sign_commit (OstreeRepo *repo, const char *checksum, const char *key_id,
                              const char *homedir, GCancellable *cancellable, GError **error);
 gboolean op_gpg_verify (OstreeRepo *repo, const char *remote, const void *data, gsize size,

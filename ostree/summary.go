@@ -5,7 +5,9 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"unsafe"
@@ -33,11 +35,7 @@ func ParseSummary(summary []byte) (Refs, error) {
 // in the repository. It has what a pull reads, no static deltas, and no
 // signature.
 func (r *Repo) NewSummary(refs Refs) ([]byte, error) {
-	list := make([]string, 0, 2*len(refs))
-	for _, ref := range refs.Sorted() {
-		list = append(list, string(ref), refs[ref].String())
-	}
-	clist, free := cstrv(list)
+	clist, free := cstrv(refs.list())
 	defer free()
 	var gerr *C.GError
 	bytes := C.op_summary_new(r.c, clist, &gerr)
@@ -60,6 +58,49 @@ func (r *Repo) RegenerateMetadata(ctx context.Context, signers Signers) error {
 		return gerror(gerr)
 	}
 	return nil
+}
+
+// WriteSummary writes a summary file of some refs, whose commits are in the repository, signed with GPG if there are keys:
+// ostree_repo_regenerate_metadata takes all refs, and fails if one of them shows no commit. It lists
+// no static deltas, and has no other signatures; in a repository with a collection id MetadataRef is left as it is.
+func (r *Repo) WriteSummary(ctx context.Context, refs Refs, signers Signers) error {
+	old, err := r.Summary()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	clist, freeList := cstrv(refs.list())
+	defer freeList()
+	cold := C.CBytes(old)
+	defer C.free(cold)
+	var gerr *C.GError
+	bytes := C.op_summary_update(r.c, clist, cold, C.gsize(len(old)), &gerr)
+	if bytes == nil {
+		return gerror(gerr)
+	}
+	if err := r.ReplaceFile("summary", takeBytes(bytes), 0o644); err != nil {
+		return err
+	}
+	// It is the old summary's.
+	if err := os.Remove(filepath.Join(r.path, "summary.sig")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	c, done := cancellable(ctx)
+	defer done()
+	csigners, free := signers.c()
+	defer free()
+	if C.op_gpg_sign_summary(r.c, csigners, c, &gerr) == 0 {
+		return gerror(gerr)
+	}
+	return nil
+}
+
+// list returns names and checksums in turn, in the order of the names.
+func (r Refs) list() []string {
+	list := make([]string, 0, 2*len(r))
+	for _, ref := range r.Sorted() {
+		list = append(list, string(ref), r[ref].String())
+	}
+	return list
 }
 
 // Summary returns the repository's summary file.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,6 +137,10 @@ func (g *gateway) fetch(ctx context.Context, w http.ResponseWriter, path string)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
+		// A commit without detached metadata is nothing to be told of.
+		if !strings.HasSuffix(path, ".commitmeta") {
+			g.fail(path, errors.New(resp.Status))
+		}
 		w.WriteHeader(resp.StatusCode)
 		return nil
 	}
@@ -216,6 +221,9 @@ func (g *gateway) fail(path string, err error) {
 	g.last = fmt.Errorf("fetch %s from %s: %w", path, g.source.Host, err)
 }
 
+// serverReturned is what libostree says of a response that is not the file it has asked for.
+var serverReturned = regexp.MustCompile(`\b[45][0-9][0-9]\b`)
+
 // explain returns an error of libostree in terms of the source.
 func (g *gateway) explain(err error) error {
 	var e *ostree.Error
@@ -227,7 +235,7 @@ func (g *gateway) explain(err error) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.last != nil && strings.Contains(e.Message, fmt.Sprint(http.StatusBadGateway)) {
+	if g.last != nil && serverReturned.MatchString(e.Message) {
 		return g.last
 	}
 	if strings.Contains(e.Message, g.url) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,7 +37,7 @@ func lockRepo(ctx context.Context, target *ostree.Repo, sink report.Sink) (*repo
 	if err != nil {
 		return nil, fmt.Errorf("open the repository's lock: %w", err)
 	}
-	err = waitForLock(ctx, f, unix.LOCK_EX, lockWait{
+	err = waitForLock(ctx, f, func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }, lockWait{
 		what:     "the repository's lock",
 		announce: func() { sink.Log(report.Info, "Waiting for another push into this repository to finish") },
 		timeout: cli.Hint(fmt.Errorf("another push into this repository has held %s for %v", path, lockTimeout),
@@ -58,7 +59,7 @@ func lockShared(ctx context.Context, target *ostree.Repo, sink report.Sink) (unl
 	path := filepath.Join(target.Path(), ".lock")
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o660); err == nil {
 		defer f.Close() // when libostree has it as well
-		err := waitForLock(ctx, f, unix.LOCK_SH, lockWait{
+		err := waitForLock(ctx, f, func() error { return lockAsLibostree(f) }, lockWait{
 			what:     "libostree's lock of the repository",
 			announce: func() { sink.Log(report.Info, "Waiting for another program that has locked this repository") },
 			timeout: cli.Hint(fmt.Errorf("another program, such as ostree prune, has held %s for %v", path, lockTimeout),
@@ -75,6 +76,34 @@ func lockShared(ctx context.Context, target *ostree.Repo, sink report.Sink) (unl
 	return unlock, nil
 }
 
+// lockAsLibostree takes a shared lock of the kind that libostree takes, without waiting: that of an open file
+// description, or an flock where the kernel has none.
+func lockAsLibostree(f *os.File) error {
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK})
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	}
+	if errors.Is(err, unix.EACCES) {
+		return unix.EWOULDBLOCK
+	}
+	return err
+}
+
+// checkLocks returns an error if one of the locks that a receive takes could not be.
+func checkLocks(target *ostree.Repo) error {
+	for _, name := range []string{lockName, ".lock"} {
+		f, err := os.OpenFile(filepath.Join(target.Path(), name), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return cli.Hint(fmt.Errorf("open the repository's lock: %w", err), "%s is to be a file of the account that receives: remove what is there", name)
+		}
+		f.Close()
+	}
+	return nil
+}
+
 // lockWait is what is said of a wait for a lock.
 type lockWait struct {
 	what     string
@@ -82,14 +111,14 @@ type lockWait struct {
 	timeout  error // that it has been waited for too long
 }
 
-// waitForLock waits until nobody else holds a lock on a file in the way.
-func waitForLock(ctx context.Context, f *os.File, how int, w lockWait) error {
+// waitForLock waits until lock, which takes a lock on a file without waiting, succeeds.
+func waitForLock(ctx context.Context, f *os.File, lock func() error, w lockWait) error {
 	ctx, cancel := withPatience(ctx, lockTimeout, w.timeout)
 	defer cancel()
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()
 	for announced := false; ; announced = true {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		err := lock()
 		if err == nil {
 			return nil
 		}

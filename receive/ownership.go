@@ -80,16 +80,17 @@ func checkWritableAll(at *location) error {
 	if err := checkStaging(at); err != nil {
 		return err
 	}
-	// The summary lists all refs, whichever of them move.
+	// The summary lists all refs, whichever of them move. What else may be wrong with a ref does not keep others
+	// from moving.
 	return filepath.WalkDir(filepath.Join(repo, "refs/heads"), func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		mode := uint32(toRead)
 		if err != nil || entry.IsDir() {
 			mode = toEnter
 		}
-		return errors.Join(at.checkAccess(path, mode), err)
+		if err := at.checkAccess(path, mode); errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		return nil
 	})
 }
 

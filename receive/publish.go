@@ -60,29 +60,45 @@ func (r *receiver) autoSummary(ctx context.Context) error {
 	if r.target.CoreOption("auto-update-summary") != "true" && r.target.CoreOption("commit-update-summary") != "true" {
 		return nil
 	}
-	if err := r.signer.RegenerateMetadata(ctx, r.target); err != nil {
+	refs, bad, err := r.goodRefs(ctx)
+	if err == nil {
+		err = r.regenerate(ctx, refs, bad)
+	}
+	if err != nil {
 		return fmt.Errorf("the refs are updated, but not the summary (core.auto-update-summary of the repository): %w", err)
 	}
 	return nil
 }
 
 func (r *receiver) updateMetadata(ctx context.Context) error {
-	refs, err := r.target.Refs(ctx)
+	refs, bad, err := r.goodRefs(ctx)
 	if err != nil {
-		return fmt.Errorf("list refs: %w", err)
+		return err
 	}
 	r.sink.Log(report.Debug, "Updating the repository's metadata")
-	if hasFlatpak(refs) {
-		if r.hides(refs) {
-			// It has something to say of each app.
-			r.output = io.Discard
-		}
-		if err := r.updateFlatpak(ctx); err != nil {
-			return err
-		}
-		return r.signer.SignSummary(ctx, r.target)
+	if !hasFlatpak(refs) {
+		return r.regenerate(ctx, refs, bad)
 	}
-	return r.signer.RegenerateMetadata(ctx, r.target)
+	if r.hides(refs) {
+		// It has something to say of each app.
+		r.output = io.Discard
+	}
+	if err := r.updateFlatpak(ctx); err != nil {
+		for ref, badErr := range bad {
+			return cli.Hint(err, "flatpak takes no repository with a ref that shows no commit: push %s, or delete it (%v)", ref, badErr)
+		}
+		return err
+	}
+	return r.signer.SignSummary(ctx, r.target)
+}
+
+// regenerate updates the metadata of a repository without flatpak refs. Refs that show no commit are left out,
+// where libostree's own way would fail.
+func (r *receiver) regenerate(ctx context.Context, refs ostree.Refs, bad map[ostree.Ref]error) error {
+	if len(bad) == 0 {
+		return r.signer.RegenerateMetadata(ctx, r.target)
+	}
+	return r.signer.WriteSummary(ctx, r.target, refs)
 }
 
 func hasFlatpak(refs ostree.Refs) bool {

@@ -150,7 +150,11 @@ func openTarget(at *location) (*ostree.Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", name, err)
 	}
-	if err := checkWritableAll(at); err != nil {
+	err = checkWritableAll(at)
+	if err == nil {
+		err = checkLocks(target)
+	}
+	if err != nil {
 		target.Close()
 		return nil, err
 	}

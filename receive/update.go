@@ -159,26 +159,48 @@ func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
 	})
 }
 
-// warnOfBadRefs says which files below refs/heads show no commit. They are left out.
-func (r *receiver) warnOfBadRefs(ctx context.Context) error {
+// goodRefs returns the refs of the target that show a commit which is there, and what is wrong with the others.
+func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostree.Ref]error, err error) {
 	list, err := r.target.ListRefs(ctx)
 	if err != nil {
-		return fmt.Errorf("list refs: %w", err)
+		return nil, nil, fmt.Errorf("list refs: %w", err)
 	}
-	const most = 10
-	var bad []string
-	for ref, err := range list.Bad {
-		if r.config.AllowsRef(string(ref)) {
-			bad = append(bad, fmt.Sprintf("ref %s is left out: %v", printable(string(ref)), err))
+	good, bad = list.Refs, list.Bad
+	for ref, sum := range list.Refs {
+		has, err := r.target.HasObject(ctx, ostree.ObjectCommit, sum)
+		if err == nil && !has {
+			err = fmt.Errorf("its commit %s is not there", sum)
+		}
+		if err != nil {
+			delete(good, ref)
+			bad[ref] = err
 		}
 	}
-	slices.Sort(bad)
-	for i, text := range bad {
+	return good, bad, nil
+}
+
+// warnOfBadRefs says which of the refs that the pusher may know of show no commit. They are left out.
+func (r *receiver) warnOfBadRefs(ctx context.Context) error {
+	_, bad, err := r.goodRefs(ctx)
+	if err != nil {
+		return err
+	}
+	var warnings []string
+	for ref, err := range bad {
+		if r.config.AllowsRef(string(ref)) {
+			warnings = append(warnings, fmt.Sprintf("ref %s is left out until it is pushed, or deleted on the server: %v", printable(string(ref)), err))
+		}
+	}
+	slices.Sort(warnings)
+	const most = 10
+	for i, text := range warnings {
 		if i == most {
-			r.sink.Log(report.Warning, fmt.Sprintf("and so are %d more", len(bad)-most))
-			break
+			text = fmt.Sprintf("and so are %d more refs", len(warnings)-most)
 		}
 		r.sink.Log(report.Warning, text)
+		if i == most {
+			break
+		}
 	}
 	return nil
 }

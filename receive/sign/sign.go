@@ -130,6 +130,14 @@ func (s *Signer) RegenerateMetadata(ctx context.Context, repo *ostree.Repo) erro
 	return s.SignSummary(ctx, repo)
 }
 
+// WriteSummary writes a summary of some refs, signed.
+func (s *Signer) WriteSummary(ctx context.Context, repo *ostree.Repo, refs ostree.Refs) error {
+	if err := repo.WriteSummary(ctx, refs, ostree.Signers{GPGKeys: s.gpgKeys, GPGHomedir: s.gpgHomedir}); err != nil {
+		return err
+	}
+	return s.SignSummary(ctx, repo)
+}
+
 // signMetadataRef signs the commit that a repository with a collection id has
 // of its metadata.
 func (s *Signer) signMetadataRef(ctx context.Context, repo *ostree.Repo) error {
@@ -240,6 +248,9 @@ func (v *Verifier) verifyGPG(ctx context.Context, repo *ostree.Repo, sum ostree.
 		return ErrNoSignature
 	}
 	if err := repo.GPGVerify(ctx, v.gpgRemote, object, signatures); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		// libostree describes each signature in a line or two.
 		return fmt.Errorf("%w: %s", ErrUntrusted, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
