@@ -247,8 +247,23 @@ func TestRoguePushers(t *testing.T) {
 		}, "listed twice"},
 		{"a list that leaves out the tree", func(p *rogue) error {
 			p.entries = p.entries[:1]
-			return errors.Join(p.start(), p.list(), p.putAll(nil))
-		}, "import the objects: "},
+			if err := errors.Join(p.start(), p.list(), p.putAll(nil)); err != nil {
+				return err
+			}
+			// The receiver asks for it.
+			p.skip(stream.Ask)
+			return p.conn.End(stream.Object)
+		}, "receive the objects: object [0-9a-f]{64} has not been sent"},
+		{"objects that are asked for and are none of those", func(p *rogue) error {
+			whole := p.entries
+			p.entries = p.entries[:1]
+			if err := errors.Join(p.start(), p.list(), p.putAll(nil)); err != nil {
+				return err
+			}
+			p.skip(stream.Ask)
+			p.entries = whole[:1]
+			return p.putAll(nil)
+		}, "receive the objects: object [0-9a-f]{64}: nobody asked for it"},
 		{"a commit that was not offered", func(p *rogue) error {
 			p.conn.Greeted()
 			p.skip(stream.State)

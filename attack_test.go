@@ -195,8 +195,8 @@ func TestLyingSources(t *testing.T) {
 		{"no commit", replace(commitPath, []byte("nonsense")), "[Cc]ommit"},
 		{"another tree under its name", replace(treePath, otherTree), "[Cc]orrupted dirtree"},
 		{"another file under its name", replace(filePath, otherFile), "[Cc]orrupted file object"},
-		{"a file cut short", replace(filePath, file[:len(file)/2]), "import the objects: "},
-		{"a file with no content", replace(filePath, nil), "import the objects: |fetch the objects: "},
+		{"a file cut short", replace(filePath, file[:len(file)/2]), "receive the objects: "},
+		{"a file with no content", replace(filePath, nil), "(receive|fetch) the objects: "},
 		{"a tree cut short", replace(treePath, tree[:len(tree)-1]), "objects: "},
 		{"no tree", func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == treePath {

@@ -343,7 +343,7 @@ func killProcess(ts *testscript.TestScript, neg bool, args []string) {
 	if parent {
 		args = args[1:]
 	}
-	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "STOP": syscall.SIGSTOP}
+	signals := map[string]syscall.Signal{"KILL": syscall.SIGKILL, "INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 	sig, ok := signals[args[0]]
 	if !ok {
 		ts.Fatalf("unknown signal %s", args[0])

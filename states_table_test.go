@@ -66,12 +66,6 @@ func contentStates() []state {
 		all = append(all, s)
 	}
 	return append(all,
-		// An up-to-date ref that lacks objects: there is something to do, or to say.
-		state{name: "trees without files, the same commit on its ref", refs: []string{"again"}, upToDate: true,
-			make: func(t *testing.T, w *world) {
-				output(t, "ostree", "--repo="+w.target, "refs", "--create=again", "main")
-				remove(t, objectFiles(t, w.target, "filez")...)
-			}},
 		// What the pusher has published before, as it was, on another ref of its own: x/testing
 		// is made from x/dev.
 		state{name: "the commit has been pushed", refs: []string{"other", "again"}, make: func(t *testing.T, w *world) {

@@ -368,13 +368,13 @@ func (r *Repo) below(path string) string {
 //
 // The summary is left alone, also where core.auto-update-summary is set.
 func (r *Repo) UpdateRefs(ctx context.Context, updates []RefUpdate, done func(RefUpdate, error)) (err error) {
-	// In a transaction libostree leaves the summary to its end, which never comes:
-	// nothing is staged in this one, and refs that are set at once stay set.
+	// In a transaction libostree leaves the summary to its end, which does nothing about refs that
+	// were set at once.
 	t, err := r.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.Abort()) }()
+	defer func() { err = errors.Join(err, t.close(context.WithoutCancel(ctx))) }()
 	for _, u := range updates {
 		err := r.updateRef(ctx, u)
 		done(u, err)

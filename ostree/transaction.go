@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -26,17 +27,21 @@ type Transaction struct {
 	open bool
 
 	commits map[Checksum]struct{} // that are complete when it is committed
+	resumed bool                  // something was staged before it began
 }
 
 // Begin opens a transaction. The caller ends it with Commit or Abort.
 func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	c, done := cancellable(ctx)
 	defer done()
-	var gerr *C.GError
-	if C.ostree_repo_prepare_transaction(r.c, nil, c, &gerr) == 0 {
+	var (
+		resumed C.gboolean
+		gerr    *C.GError
+	)
+	if C.ostree_repo_prepare_transaction(r.c, &resumed, c, &gerr) == 0 {
 		return nil, gerror(gerr)
 	}
-	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}}, nil
+	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}, resumed: resumed != 0}, nil
 }
 
 // Import takes an object that is no commit over from another repository, which is trusted to have what the
@@ -66,17 +71,23 @@ func (t *Transaction) ImportCommit(ctx context.Context, from *Repo, sum Checksum
 	if err != nil {
 		return err
 	}
-	if has {
-		if partial, err := t.repo.IsPartial(sum); err != nil || !partial {
-			return err
-		}
-		t.commits[sum] = struct{}{}
-		return nil
+	if whole, err := t.isWhole(sum); err != nil || whole {
+		return err
 	}
-	if err := t.completes(sum); err != nil {
+	if err := t.completes(sum); err != nil || has {
 		return err
 	}
 	return t.Import(ctx, from, ObjectCommit, sum)
+}
+
+// isWhole reports whether the repository itself has a commit that is not marked as partial.
+func (t *Transaction) isWhole(sum Checksum) (bool, error) {
+	has, err := t.repo.isStored(ObjectCommit, sum)
+	if err != nil || !has {
+		return false, err
+	}
+	partial, err := t.repo.IsPartial(sum)
+	return !partial, err
 }
 
 // completes says that the transaction has all that a commit consists of, which is new to
@@ -135,9 +146,10 @@ func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent C
 	if err != nil {
 		return Checksum{}, err
 	}
-	has, err := t.repo.isStored(ObjectCommit, written)
-	if err != nil || has {
-		return written, err // the same has been written some other time
+	// The same may have been written some other time, and got there or not.
+	whole, err := t.isWhole(written)
+	if err != nil || whole {
+		return written, err
 	}
 	return written, t.completes(written)
 }
@@ -188,6 +200,25 @@ func (t *Transaction) moveObjects(ctx context.Context) error {
 // syncfs writes all that the file system of the repository has not written yet.
 func (r *Repo) syncfs() error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(C.ostree_repo_get_dfd(r.c))))
+}
+
+// close ends a transaction in which nothing has been staged. What an interrupted one has staged stays where it is.
+func (t *Transaction) close(ctx context.Context) error {
+	if t.resumed || !t.open {
+		return t.Abort()
+	}
+	// That removes the directory for what is staged, which Abort leaves.
+	syncs := C.ostree_repo_get_disable_fsync(t.repo.c) == 0
+	C.ostree_repo_set_disable_fsync(t.repo.c, 1)
+	defer C.ostree_repo_set_disable_fsync(t.repo.c, gboolean(!syncs))
+	c, done := cancellable(ctx)
+	defer done()
+	var gerr *C.GError
+	if C.ostree_repo_commit_transaction(t.repo.c, nil, c, &gerr) == 0 {
+		return errors.Join(gerror(gerr), t.Abort())
+	}
+	t.open = false
+	return nil
 }
 
 // Abort drops the transaction. After Commit it does nothing.

@@ -67,12 +67,12 @@ var needed = []struct {
 func checkWritableAll(at *location) error {
 	repo := at.access()
 	for _, need := range needed {
-		paths, err := filepath.Glob(filepath.Join(repo, need.pattern))
+		paths, err := fs.Glob(os.DirFS(repo), need.pattern)
 		if err != nil {
 			return err
 		}
 		for _, path := range paths {
-			if err := at.checkAccess(path, need.mode); err != nil {
+			if err := at.checkAccess(filepath.Join(repo, path), need.mode); err != nil {
 				return err
 			}
 		}
@@ -96,8 +96,10 @@ func checkWritableAll(at *location) error {
 
 // checkStaging looks at the directories of transactions that are over.
 func checkStaging(at *location) error {
-	dirs, err := filepath.Glob(filepath.Join(at.access(), "tmp/staging-*"))
+	repo := at.access()
+	dirs, err := fs.Glob(os.DirFS(repo), "tmp/staging-*")
 	for _, dir := range dirs {
+		dir = filepath.Join(repo, dir)
 		if strings.HasSuffix(dir, "-lock") || unix.Access(dir+"-lock", unix.F_OK) == nil {
 			continue
 		}
