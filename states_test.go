@@ -365,10 +365,16 @@ type saying struct {
 // push pushes refs from the source to the target.
 func (w *world) push(t *testing.T, refs ...string) saying {
 	t.Helper()
+	var said saying
 	if w.transport == "protocol-0" {
-		return w.pushZero(t, refs...)
+		said = w.pushZero(t, refs...)
+	} else {
+		said = w.pushWith(t, nil, refs...)
 	}
-	return w.pushWith(t, nil, refs...)
+	if strings.Contains(said.stderr, "panic:") {
+		t.Errorf("it crashes:\n%s", said.stderr)
+	}
+	return said
 }
 
 func (w *world) pushWith(t *testing.T, options []string, refs ...string) saying {

@@ -80,6 +80,18 @@ type RefList struct {
 	Bad map[Ref]error
 }
 
+// All returns the names of all that is there, with a commit or without.
+func (l *RefList) All() Refs {
+	all := maps.Clone(l.Refs)
+	for ref := range l.Bad {
+		all[ref] = Checksum{}
+	}
+	for ref := range l.Aliases {
+		all[ref] = l.Refs[ref]
+	}
+	return all
+}
+
 // headsDir is where the local refs are, below the repository.
 const headsDir = "refs/heads"
 
@@ -323,8 +335,9 @@ func (e *RefChangedError) Error() string {
 	return fmt.Sprintf("ref %s shows commit %s now", e.Ref, e.Now)
 }
 
-// CheckRefUpdate returns an error if a ref could not be changed: its directory
-// cannot be written, or something stands in its place that is no ref.
+// CheckRefUpdate returns an error if a ref could not be changed whoever tries: something stands in its place, or in
+// that of one of its directories, that is not what it should be. A directory that is a link leads to where
+// other refs are, or out of the repository.
 func (r *Repo) CheckRefUpdate(ref Ref) error {
 	heads := filepath.Join(r.path, headsDir)
 	file := filepath.Join(heads, string(ref))
@@ -337,17 +350,15 @@ func (r *Repo) CheckRefUpdate(ref Ref) error {
 	case err == nil && !info.Mode().IsRegular():
 		return fmt.Errorf("ref %s: its file is no regular file", ref)
 	}
-	dir := filepath.Dir(file)
-	for ; dir != heads; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			break
+	for dir := filepath.Dir(file); dir != heads; dir = filepath.Dir(dir) {
+		info, err := os.Lstat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err == nil && info.IsDir():
+		case err == nil:
+			return fmt.Errorf("ref %s: %s is no directory", ref, r.below(dir))
+		case !errors.Is(err, unix.ENOTDIR):
+			return fmt.Errorf("ref %s: %w", ref, err)
 		}
-	}
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return fmt.Errorf("ref %s: %s is no directory", ref, r.below(dir))
-	}
-	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("ref %s: directory %s cannot be written: %w", ref, r.below(dir), err)
 	}
 	return nil
 }
@@ -377,10 +388,18 @@ func (r *Repo) UpdateRefs(ctx context.Context, updates []RefUpdate, done func(Re
 	defer func() { err = errors.Join(err, t.close(context.WithoutCancel(ctx))) }()
 	for _, u := range updates {
 		err := r.updateRef(ctx, u)
-		done(u, err)
-		if changed := (*RefChangedError)(nil); err != nil && !errors.As(err, &changed) {
-			return err
+		changed := (*RefChangedError)(nil)
+		if err == nil || errors.As(err, &changed) {
+			done(u, err)
+			continue
 		}
+		// It may have failed after the ref has moved.
+		if r.shows(u.Ref, u.New) {
+			done(u, nil)
+		} else {
+			done(u, err)
+		}
+		return err
 	}
 	return nil
 }
@@ -408,4 +427,13 @@ func (r *Repo) updateRef(ctx context.Context, u RefUpdate) error {
 		return fmt.Errorf("ref %s: %w", u.Ref, gerror(gerr))
 	}
 	return nil
+}
+
+// shows reports whether a ref shows a commit, or is not there if that is zero.
+func (r *Repo) shows(ref Ref, sum Checksum) bool {
+	now, err := readRef(filepath.Join(r.path, headsDir), ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sum.IsZero()
+	}
+	return err == nil && now.sum == sum
 }

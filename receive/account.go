@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
+	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // within finds the repository that entry names and the policy for it, and has do
@@ -52,10 +55,16 @@ func (l Limits) within(ctx context.Context, entry *audit.Entry, do func(*locatio
 	}
 	totals, err := do(at, c, policy.Warnings(), &ledger{log, entry})
 	entry.Bytes = totals.Bytes
-	if !entry.Moved() {
+	if !entry.Moved() && isEnd(err) {
 		err = withCause(ctx, err)
 	}
 	return err
+}
+
+// isEnd reports whether an error is no more than that all is over.
+func isEnd(err error) bool {
+	return errors.Is(err, ostree.ErrCancelled) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, stream.ErrEnded) || errors.Is(err, errClientGone) || errors.Is(err, syscall.EPIPE)
 }
 
 // recorder is a Sink that keeps the results of refs for the audit log.

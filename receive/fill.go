@@ -138,13 +138,30 @@ func (r *receiver) wantedOf(ctx context.Context, source ostree.Refs) (wanted, cu
 	wanted, current = ostree.Refs{}, ostree.Refs{}
 	for _, ref := range chosen.Sorted() {
 		r.sink.Log(report.Debug, fmt.Sprintf("ref %s: remote commit %s, current commit %s", ref, chosen[ref], have[ref]))
-		if chosen[ref] == have[ref] && !r.config.Force {
+		whole, err := r.isWhole(ctx, have[ref])
+		if err != nil {
+			return nil, nil, fmt.Errorf("ref %s: %w", ref, err)
+		}
+		if chosen[ref] == have[ref] && whole && !r.config.Force {
 			current[ref] = chosen[ref]
 		} else {
 			wanted[ref] = chosen[ref]
 		}
 	}
 	return wanted, current, nil
+}
+
+// isWhole reports whether the target has a commit that is not known to lack anything.
+func (r *receiver) isWhole(ctx context.Context, sum ostree.Checksum) (bool, error) {
+	if sum.IsZero() {
+		return false, nil
+	}
+	has, err := r.target.HasObject(ctx, ostree.ObjectCommit, sum)
+	if err != nil || !has {
+		return false, err
+	}
+	partial, err := r.target.IsPartial(sum)
+	return !partial, err
 }
 
 // loadOffers reads the commits of wanted, which have arrived.

@@ -121,7 +121,7 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 			return nil, err
 		}
 	}
-	if err := r.checkNames(vs, list.Refs); err != nil {
+	if err := r.checkNames(vs, list.All()); err != nil {
 		return nil, err
 	}
 	return vs, r.checkCanMove(vs.due())
@@ -129,21 +129,18 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 
 // checkCanMove returns an error if a ref could not be moved.
 func (r *receiver) checkCanMove(due []*verdict) error {
-	if err := checkRefsWritable(r.repo, refsOf(due)); err != nil {
-		return err
-	}
 	for _, v := range due {
 		if err := r.target.CheckRefUpdate(v.ref); err != nil {
 			return err
 		}
 	}
-	return nil
+	return checkRefsWritable(r.repo, refsOf(due))
 }
 
 // keep has the commit published as it is.
 func (v *verdict) keep() {
 	switch {
-	case v.commit.Checksum == v.current:
+	case v.commit.Checksum == v.current && v.status != report.Updated:
 		v.status, v.reason, v.warnings = report.UpToDate, "", nil
 	case v.accepted():
 		v.merged = v.commit.Checksum
@@ -188,12 +185,18 @@ func (r *receiver) judgeOne(o offer, list *ostree.RefList) verdict {
 	}
 	current, err := r.target.LoadCommit(sum)
 	if err != nil {
-		r.sink.Log(report.Warning, fmt.Sprintf("ref %s: its current commit %s cannot be read, so what is pushed has no parent: %v", o.ref, sum, err))
 		v.status, v.current = report.Updated, sum
+		v.warnings = []string{fmt.Sprintf("ref %s: its current commit %s cannot be read, so what is pushed has no parent: %v", o.ref, sum, err)}
 		return v
 	}
 	defer current.Close()
-	return compare(o, current, r.config.Force)
+	v = compare(o, current, r.config.Force)
+	if v.status == report.UpToDate && current.Partial {
+		// The commit that it shows is whole again when what it is made of is here.
+		v.status, v.reason, v.merged = report.Updated, "its objects were missing", sum
+		v.ancestors = append(v.ancestors[:len(v.ancestors):len(v.ancestors)], sum)
+	}
+	return v
 }
 
 // checkNames returns an error if an accepted ref could not be set because its

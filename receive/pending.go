@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
@@ -38,7 +39,7 @@ func (r *receiver) readPending() (*pending, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read what is pending: %w", err)
+		return nil, cli.Hint(fmt.Errorf("read what is pending: %w", err), "%s of the repository is a file of the account that receives: remove what is in its place", pendingName)
 	}
 	p := &pending{}
 	if err := json.Unmarshal(content, p); err != nil {
@@ -51,27 +52,31 @@ func (r *receiver) readPending() (*pending, error) {
 	return p, nil
 }
 
-// remember says, before the first ref moves, that the metadata is to show some.
-func (r *receiver) remember(updates []ostree.RefUpdate) error {
-	if !r.config.Update {
+// remember says, before the first ref moves, that the metadata is to show some. It returns what was pending
+// before.
+func (r *receiver) remember(updates []ostree.RefUpdate) (before *pending, err error) {
+	if before, err = r.readPending(); err != nil {
+		return nil, err
+	}
+	var refs []ostree.Ref
+	for _, u := range updates {
+		refs = append(refs, u.Ref)
+	}
+	return before, r.setPending(before, refs)
+}
+
+// setPending says that the metadata is to show some refs, besides what was pending before.
+func (r *receiver) setPending(before *pending, refs []ostree.Ref) error {
+	if !r.config.Update && !r.autoSummary() {
 		return nil
 	}
-	p, err := r.readPending()
-	if err != nil {
-		return err
+	now := pending{Since: time.Now().UTC(), Refs: refs}
+	if before != nil {
+		now.Since, now.Refs = before.Since, mergeRefs(before.Refs, refs)
+	} else if len(refs) == 0 {
+		return r.forget()
 	}
-	if p == nil {
-		p = &pending{Since: time.Now().UTC()}
-	}
-	refs := map[ostree.Ref]struct{}{}
-	for _, ref := range p.Refs {
-		refs[ref] = struct{}{}
-	}
-	for _, u := range updates {
-		refs[u.Ref] = struct{}{}
-	}
-	p.Refs = slices.Sorted(maps.Keys(refs))
-	content, err := json.Marshal(p)
+	content, err := json.Marshal(now)
 	if err == nil {
 		err = r.target.ReplaceFile(pendingName, append(content, '\n'), 0o640)
 	}
@@ -114,12 +119,15 @@ func (r *receiver) catchUpAlone(ctx context.Context, vs *verdicts) error {
 
 // isBehind reports whether something is pending, or the summary does not show refs that are up to date.
 func (r *receiver) isBehind(vs *verdicts) (bool, error) {
-	if !r.config.Update || r.config.DryRun {
+	if r.config.DryRun || !r.config.Update && !r.autoSummary() {
 		return false, nil
 	}
 	p, err := r.readPending()
-	if err != nil || p != nil || r.config.UpdateHook != nil {
+	if err != nil || p != nil || r.config.UpdateHook != nil && !r.autoSummary() {
 		return p != nil, err // what a hook does with the metadata, it alone knows
+	}
+	if r.target.CoreOption("xa.summary-arches") != "" {
+		return false, nil // flatpak leaves refs out of this one
 	}
 	summary, err := r.target.Summary()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -146,7 +154,7 @@ func (vs *verdicts) upToDate() ostree.Refs {
 		refs = ostree.Refs{}
 	}
 	for _, v := range vs.all {
-		if v.status == report.UpToDate {
+		if v.status == report.UpToDate && !v.parent.IsZero() {
 			refs[v.ref] = v.current
 		}
 	}

@@ -20,20 +20,25 @@ import (
 // have moved now, and for those that are pending from earlier. Refs have moved, and its errors say so.
 func (r *receiver) show(ctx context.Context, moved []ostree.Ref) error {
 	defer r.warnOfUnreadable(moved)
-	if !r.config.Update {
-		return r.autoSummary(ctx)
-	}
 	p, err := r.readPending()
 	if err != nil {
 		return err
 	}
 	if p != nil {
-		moved = mergeRefs(moved, p.Refs)
+		moved = mergeRefs(moved, r.existing(ctx, p.Refs))
 	}
-	if r.config.UpdateHook != nil {
-		if err := r.autoSummary(ctx); err != nil {
+	if r.autoSummary() && (!r.config.Update || r.config.UpdateHook != nil) {
+		if err := r.updateSummary(ctx); err != nil {
 			return err
 		}
+	}
+	if !r.config.Update {
+		if p != nil && r.autoSummary() && r.config.UpdateHook == nil {
+			return r.forget()
+		}
+		return nil
+	}
+	if r.config.UpdateHook != nil {
 		if err := r.runHook(ctx, moved); err != nil {
 			return cli.Hint(fmt.Errorf("the refs are updated, but the update_hook failed: %w", err),
 				"nothing needs to be pushed again: mend the hook; it runs again with the next push, or with ostree-receive --update on the server")
@@ -54,12 +59,26 @@ func mergeRefs(a, b []ostree.Ref) []ostree.Ref {
 	return slices.Compact(all)
 }
 
-// autoSummary updates the metadata of a repository that wants that with each change of a ref,
-// whatever the receiver is configured to do: libostree would have done it.
-func (r *receiver) autoSummary(ctx context.Context) error {
-	if r.target.CoreOption("auto-update-summary") != "true" && r.target.CoreOption("commit-update-summary") != "true" {
-		return nil
+// existing returns those of refs that the target has.
+func (r *receiver) existing(ctx context.Context, refs []ostree.Ref) []ostree.Ref {
+	have, err := r.target.Refs(ctx)
+	if err != nil {
+		return refs
 	}
+	return slices.DeleteFunc(slices.Clone(refs), func(ref ostree.Ref) bool {
+		_, ok := have[ref]
+		return !ok
+	})
+}
+
+// autoSummary reports whether the repository wants its metadata updated with each change of a ref,
+// whatever the receiver is configured to do: libostree would do it.
+func (r *receiver) autoSummary() bool {
+	return r.target.CoreOption("auto-update-summary") == "true" || r.target.CoreOption("commit-update-summary") == "true"
+}
+
+// updateSummary does what libostree would have done.
+func (r *receiver) updateSummary(ctx context.Context) error {
 	refs, bad, err := r.goodRefs(ctx)
 	if err == nil {
 		err = r.regenerate(ctx, refs, bad)

@@ -91,8 +91,6 @@ func (r *receiver) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		// An error because all is over has that as its first cause.
-		err = withCause(ctx, err)
 		if keeps(err) {
 			q.leave()
 		} else {

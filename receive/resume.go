@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,21 +57,26 @@ type faultError struct{ error }
 
 func (e *faultError) Unwrap() error { return e.error }
 
-// faulty says that the sender is to blame for an error.
+// faulty says that the sender is to blame for an error, unless it is one of our own: that we were to stop, or
+// could not read.
 func faulty(err error) error {
-	if err == nil {
-		return nil
+	var number syscall.Errno
+	if err == nil || errors.Is(err, ostree.ErrCancelled) || errors.Is(err, context.Canceled) || errors.As(err, &number) {
+		return err
 	}
 	return &faultError{err}
 }
 
-// keeps reports whether what has arrived is of use to the next push, when a receive has ended with
-// an error: unless something was wrong with it.
-func keeps(err error) bool {
+// isFault reports whether the sender is to blame for an error.
+func isFault(err error) bool {
 	var fault *faultError
 	var protocol *stream.ProtocolError
-	return err != nil && !errors.As(err, &fault) && !errors.As(err, &protocol)
+	return errors.As(err, &fault) || errors.As(err, &protocol)
 }
+
+// keeps reports whether what has arrived is of use to the next push, when a receive has ended with
+// an error: unless something was wrong with it.
+func keeps(err error) bool { return err != nil && !isFault(err) }
 
 // leftover is a quarantine that was left behind, and that we hold.
 type leftover struct {
@@ -233,7 +239,8 @@ func (l *leftover) move(e stream.Entry, to string) bool {
 
 func (s *salvage) check(e stream.Entry) error {
 	err := s.q.checkObject(s.ctx, e)
-	if err != nil {
+	// One that could not be checked stays for whoever resumes.
+	if isFault(err) {
 		os.Remove(s.q.objectPath(e.Type, e.Sum))
 	}
 	return err

@@ -40,9 +40,11 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 	}
 	defer lock.release()
 	for range moveRounds {
-		if vs, err = r.judgeAgain(ctx, wanted, vs); err != nil {
+		var again *verdicts
+		if again, err = r.judgeAgain(ctx, wanted, vs); err != nil {
 			break
 		}
+		vs = again
 		due := vs.due()
 		if len(due) == 0 {
 			break
@@ -58,7 +60,7 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 	if err == nil {
 		q.startRemoval()
 		vs.giveUp("the ref keeps changing; push again")
-	} else {
+	} else if len(vs.due()) > 0 {
 		vs.giveUp("not reached")
 		err = fmt.Errorf("refs have moved, but not all of them: %w", err)
 	}
@@ -145,18 +147,27 @@ func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
 		updates = append(updates, ostree.RefUpdate{Ref: v.ref, Old: v.current, New: v.merged})
 		byRef[v.ref] = v
 	}
-	if err := r.remember(updates); err != nil {
+	before, err := r.remember(updates)
+	if err != nil {
 		return err
 	}
-	if err := r.ledger.intend(due); err != nil {
-		return err
+	err = r.ledger.intend(due)
+	if err == nil {
+		err = r.target.UpdateRefs(ctx, updates, func(u ostree.RefUpdate, err error) {
+			byRef[u.Ref].moved = err == nil
+			if changed := (*ostree.RefChangedError)(nil); errors.As(err, &changed) {
+				r.sink.Log(report.Info, fmt.Sprintf("Ref %s has been changed by somebody else meanwhile: judging it again", u.Ref))
+			}
+		})
 	}
-	return r.target.UpdateRefs(ctx, updates, func(u ostree.RefUpdate, err error) {
-		byRef[u.Ref].moved = err == nil
-		if changed := (*ostree.RefChangedError)(nil); errors.As(err, &changed) {
-			r.sink.Log(report.Info, fmt.Sprintf("Ref %s has been changed by somebody else meanwhile: judging it again", u.Ref))
+	// Of what was to move, only what has is pending.
+	var moved []ostree.Ref
+	for _, v := range due {
+		if v.moved {
+			moved = append(moved, v.ref)
 		}
-	})
+	}
+	return errors.Join(err, r.setPending(before, moved))
 }
 
 // goodRefs returns the refs of the target that show a commit which is there, and what is wrong with the others.
@@ -188,7 +199,7 @@ func (r *receiver) warnOfBadRefs(ctx context.Context) error {
 	var warnings []string
 	for ref, err := range bad {
 		if r.config.AllowsRef(string(ref)) {
-			warnings = append(warnings, fmt.Sprintf("ref %s is left out until it is pushed, or deleted on the server: %v", printable(string(ref)), err))
+			warnings = append(warnings, fmt.Sprintf("ref %s shows no commit, and is left out until it is pushed, or deleted on the server: %v", printable(string(ref)), err))
 		}
 	}
 	slices.Sort(warnings)

@@ -2,6 +2,7 @@ package receive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -113,6 +114,9 @@ func (w *treeWalk) walkTree(sum ostree.Checksum, depth int) (height int, err err
 		return 1, nil // whoever called says so
 	}
 	files, dirs, err := w.repo.DirTree(sum)
+	if errors.Is(err, ostree.ErrNotFound) {
+		return 1, w.visit(entry) // somebody has removed it at this moment
+	}
 	if err != nil {
 		return 0, fmt.Errorf("dirtree %s: %w", sum, err)
 	}
