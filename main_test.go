@@ -437,7 +437,7 @@ func TestPush(t *testing.T) {
 func TestPushTunnel(t *testing.T) {
 	t.Setenv("TRANSPORT", "tunnel")
 	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" },
-		"bad-input", "bad-refs", "before", "clashes", "collection", "command", "dry-run", "ed25519", "ended", "flatpak", "frozen", "full-disk", "gpg", "hook",
+		"bad-input", "bad-refs", "before", "clashes", "collection", "command", "deep", "dry-run", "ed25519", "ended", "flatpak", "frozen", "full-disk", "gpg", "hook",
 		"interrupted", "judge", "modes", "not-writable", "one-ref", "owned", "partial", "progress", "refs", "resumed", "ssh-config", "stopped", "summary",
 		"tmpdir", "unchanged")
 }

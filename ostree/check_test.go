@@ -3,6 +3,7 @@ package ostree_test
 import (
 	"bytes"
 	"compress/flate"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -218,4 +219,33 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Names that no client can check out are refused: the same twice, and none at all.
+func TestCheckNames(t *testing.T) {
+	path := initRepo(t, "archive")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a"), "content")
+	write(t, filepath.Join(dir, "b"), "content")
+	repo := open(t, path)
+	c := loadCommit(t, repo, commit(t, path, newCommit{ref: "main", dir: dir}))
+	tree, err := repo.Metadata(ostree.ObjectDirTree, c.Tree.Contents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(data []byte) error {
+		return ostree.CheckBytes(ostree.ObjectDirTree, sha256.Sum256(data), data)
+	}
+	if err := check(tree); err != nil {
+		t.Fatal(err)
+	}
+	twice := bytes.Replace(tree, []byte("b\x00"), []byte("a\x00"), 1)
+	if err := check(twice); err == nil || !strings.Contains(err.Error(), "two entries of the name a") {
+		t.Errorf("two entries of a name: %v", err)
+	}
+	// An a(say)a(sayay) of one file: its name, its checksum, and the ends of name, file and files.
+	nameless := append(make([]byte, 1+32), 1, 1+32+1, 1+32+1+1)
+	if err := check(nameless); err == nil || !strings.Contains(err.Error(), "without a name") {
+		t.Errorf("an entry without a name: %v", err)
+	}
 }
