@@ -677,10 +677,8 @@ op_sign_verify (OstreeSign *sign, const void *data, gsize size, GVariant *signat
 
 /* libostree takes names that no client can check out: none at all, and the same twice. */
 static gboolean
-check_name (GHashTable *names, GVariant *entry, GError **error)
+check_name (GHashTable *names, const char *name, GError **error)
 {
-  const char *name;
-  g_variant_get_child (entry, 0, "&s", &name);
   if (*name == '\0')
     {
       g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "It has an entry without a name");
@@ -694,24 +692,55 @@ check_name (GHashTable *names, GVariant *entry, GError **error)
   return TRUE;
 }
 
+/* Appends a checksum that has been validated. */
+static void
+append_checksum (GByteArray *all, GVariant *checksum)
+{
+  g_byte_array_append (all, ostree_checksum_bytes_peek (checksum), OSTREE_SHA256_DIGEST_LEN);
+}
+
+/* Validates a dirtree, and returns the checksums that op_dirtree_children returns. A server goes through
+ * all trees of a commit with this, so it takes each entry apart once. */
+static GByteArray *
+read_dirtree (GVariant *tree, gsize *n_files, GError **error)
+{
+  if (!ostree_validate_structureof_dirtree (tree, error))
+    return NULL;
+  g_autoptr (GByteArray) all = g_byte_array_new ();
+  /* The names are the tree's own memory. */
+  g_autoptr (GHashTable) names = g_hash_table_new (g_str_hash, g_str_equal);
+  g_autoptr (GVariantIter) files = NULL;
+  g_autoptr (GVariantIter) dirs = NULL;
+  g_variant_get (tree, "(a(say)a(sayay))", &files, &dirs);
+  *n_files = g_variant_iter_n_children (files);
+  const char *name;
+  GVariant *checksum;
+  while (g_variant_iter_next (files, "(&s@ay)", &name, &checksum))
+    {
+      append_checksum (all, checksum);
+      g_variant_unref (checksum);
+      if (!check_name (names, name, error))
+        return NULL;
+    }
+  GVariant *meta;
+  while (g_variant_iter_next (dirs, "(&s@ay@ay)", &name, &checksum, &meta))
+    {
+      append_checksum (all, checksum);
+      append_checksum (all, meta);
+      g_variant_unref (checksum);
+      g_variant_unref (meta);
+      if (!check_name (names, name, error))
+        return NULL;
+    }
+  return g_steal_pointer (&all);
+}
+
 static gboolean
 validate_dirtree (GVariant *tree, GError **error)
 {
-  if (!ostree_validate_structureof_dirtree (tree, error))
-    return FALSE;
-  g_autoptr (GVariant) files = g_variant_get_child_value (tree, 0);
-  g_autoptr (GVariant) dirs = g_variant_get_child_value (tree, 1);
-  g_autoptr (GHashTable) names = g_hash_table_new (g_str_hash, g_str_equal);
-  GVariant *lists[] = { files, dirs };
-  for (gsize l = 0; l < G_N_ELEMENTS (lists); l++)
-    for (gsize i = 0; i < g_variant_n_children (lists[l]); i++)
-      {
-        /* The name is the tree's own memory. */
-        g_autoptr (GVariant) entry = g_variant_get_child_value (lists[l], i);
-        if (!check_name (names, entry, error))
-          return FALSE;
-      }
-  return TRUE;
+  gsize n_files;
+  g_autoptr (GByteArray) all = read_dirtree (tree, &n_files, error);
+  return all != NULL;
 }
 
 GBytes *
@@ -723,18 +752,6 @@ op_metadata_object (OstreeRepo *repo, OstreeObjectType type, const char *checksu
   return g_variant_get_data_as_bytes (object);
 }
 
-/* Appends the checksum that is child i of an entry. */
-static gboolean
-append_checksum (GByteArray *all, GVariant *entry, gsize i, GError **error)
-{
-  g_autoptr (GVariant) bytes = g_variant_get_child_value (entry, i);
-  const guchar *csum = ostree_checksum_bytes_peek_validate (bytes, error);
-  if (csum == NULL)
-    return FALSE;
-  g_byte_array_append (all, csum, OSTREE_SHA256_DIGEST_LEN);
-  return TRUE;
-}
-
 GBytes *
 op_dirtree_children (OstreeRepo *repo, const char *checksum, gsize *n_files, GError **error)
 {
@@ -744,26 +761,11 @@ op_dirtree_children (OstreeRepo *repo, const char *checksum, gsize *n_files, GEr
     return NULL;
   g_autoptr (GVariant) tree = g_variant_ref_sink (
       g_variant_new_from_bytes (OSTREE_TREE_GVARIANT_FORMAT, bytes, FALSE));
-  if (!validate_dirtree (tree, error))
+  g_autoptr (GByteArray) all = read_dirtree (tree, n_files, error);
+  if (all == NULL)
     {
       g_prefix_error (error, "Dirtree %s: ", checksum);
       return NULL;
-    }
-  g_autoptr (GVariant) files = g_variant_get_child_value (tree, 0);
-  g_autoptr (GVariant) dirs = g_variant_get_child_value (tree, 1);
-  g_autoptr (GByteArray) all = g_byte_array_new ();
-  *n_files = g_variant_n_children (files);
-  for (gsize i = 0; i < *n_files; i++)
-    {
-      g_autoptr (GVariant) entry = g_variant_get_child_value (files, i);
-      if (!append_checksum (all, entry, 1, error))
-        return NULL;
-    }
-  for (gsize i = 0; i < g_variant_n_children (dirs); i++)
-    {
-      g_autoptr (GVariant) entry = g_variant_get_child_value (dirs, i);
-      if (!append_checksum (all, entry, 1, error) || !append_checksum (all, entry, 2, error))
-        return NULL;
     }
   return g_byte_array_free_to_bytes (g_steal_pointer (&all));
 }

@@ -104,7 +104,7 @@ func (q *quarantine) has(sum ostree.Checksum) bool { return q.hasObject(ostree.O
 // hasObject reports whether an object has arrived.
 func (q *quarantine) hasObject(t ostree.ObjectType, sum ostree.Checksum) bool {
 	var stat unix.Stat_t
-	return unix.Lstat(q.objectPath(t, sum), &stat) == nil
+	return unix.Fstatat(int(q.held.Fd()), ostree.ArchivePath(t, sum), &stat, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // create makes the file of an object, of which there must be none.

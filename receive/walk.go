@@ -19,15 +19,17 @@ import (
 const maxDepth = 1000
 
 // treeWalk walks the trees of commits, and hands each object that they name, and that is no
-// commit, to visit: content on all processors, in batches; trees each once, and after what is below them.
+// commit, to visit: content on all processors, in batches; trees and their metadata each once, and trees after what
+// is below them.
 type treeWalk struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	repo   *ostree.Repo // has the trees; of one that it does not have, nothing more is known
 	visit  func(stream.Entry) error
 
-	heights map[ostree.Checksum]int // levels, of the trees that have been walked
-	batch   []ostree.Checksum       // content that is not in work yet
+	heights map[ostree.Checksum]int      // levels, of the trees that have been walked
+	metas   map[ostree.Checksum]struct{} // that have been visited: most directories have the same
+	batch   []ostree.Checksum            // content that is not in work yet
 	work    chan []ostree.Checksum
 	workers *workers
 }
@@ -37,7 +39,7 @@ const walkBatch = 64
 
 // walkTrees walks the trees of commits. The first error of visit ends it.
 func walkTrees(ctx context.Context, repo *ostree.Repo, commits []ostree.Checksum, visit func(stream.Entry) error) (err error) {
-	w := &treeWalk{repo: repo, visit: visit, heights: map[ostree.Checksum]int{}}
+	w := &treeWalk{repo: repo, visit: visit, heights: map[ostree.Checksum]int{}, metas: map[ostree.Checksum]struct{}{}}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.work = make(chan []ostree.Checksum, 2*runtime.GOMAXPROCS(0))
 	w.workers = startWorkers(w.work, func(sums []ostree.Checksum) {
@@ -88,8 +90,11 @@ func (w *treeWalk) tree(tree ostree.Tree, depth int) (height int, err error) {
 	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
 	}
-	if err := w.visit(stream.Entry{Type: ostree.ObjectDirMeta, Sum: tree.Meta}); err != nil {
-		return 0, err
+	if _, seen := w.metas[tree.Meta]; !seen {
+		if err := w.visit(stream.Entry{Type: ostree.ObjectDirMeta, Sum: tree.Meta}); err != nil {
+			return 0, err
+		}
+		w.metas[tree.Meta] = struct{}{}
 	}
 	height, walked := w.heights[tree.Contents]
 	if !walked {
