@@ -6,6 +6,7 @@
 # make test      run all tests; RACE=1 with the race detector
 # make bench     measure, against rsync and Debian's ostree-push; some hours
 # make bench-memory  measure the memory that each side takes for a million objects
+# make bench-walk  measure what it takes the receiver to look through as many
 # make deb       make the Debian package
 # make rpm       make the rpm package, and check its spec file
 # make test-deb  build, install, use and purge it on a clean Debian 12, as root
@@ -87,6 +88,9 @@ bench: packages-test build
 bench-memory: packages-test build
 	$(GO) run ./internal/bench -ours build -memory $(BENCHFLAGS)
 
+bench-walk: packages-test
+	$(GO) test -run '^$$' -bench Walk -benchtime 5x -timeout 1h $(BENCHFLAGS) ./receive
+
 dist:
 	GO='$(GO)' packaging/dist.sh
 
@@ -117,5 +121,5 @@ packages-build packages-test packages-deb packages-rpm packages-distro:
 clean:
 	rm -rf build
 
-.PHONY: build install uninstall demo test bench bench-memory dist test-dist deb rpm test-deb test-distro test-docker \
+.PHONY: build install uninstall demo test bench bench-memory bench-walk dist test-dist deb rpm test-deb test-distro test-docker \
 	packages-build packages-test packages-deb packages-rpm packages-distro clean
