@@ -182,6 +182,8 @@ func (l *refLister) file(name string, entry fs.DirEntry) error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !value.isAlias:
+	case errors.Is(err, fs.ErrNotExist):
+		l.list.Bad[ref] = fmt.Errorf("it is an alias of %s, which is not there", value.alias)
 	case err != nil:
 		l.list.Bad[ref] = err
 	default:

@@ -203,9 +203,6 @@ func (p *pullFiller) fetch(ctx context.Context, q *quarantine, objects []stream.
 }
 
 func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine, e stream.Entry) (err error) {
-	if err := q.checkSpace(); err != nil {
-		return err
-	}
 	f, err := q.create(e.Type, e.Sum)
 	if err != nil {
 		return err
@@ -215,10 +212,11 @@ func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine, e stream.En
 			os.Remove(f.Name())
 		}
 	}()
+	to := &spaceWriter{q: q, to: f}
 	if p.gateway != nil {
-		err = p.fetchFile(ctx, f, ostree.ArchivePath(e.Type, e.Sum))
+		err = p.fetchFile(ctx, to, ostree.ArchivePath(e.Type, e.Sum))
 	} else {
-		err = copyObject(ctx, p.source.Path, f, e)
+		err = copyObject(ctx, p.source.Path, to, e)
 	}
 	if err != nil {
 		return err
@@ -239,6 +237,28 @@ func (p *pullFiller) fetchFile(ctx context.Context, to io.Writer, path string) e
 		timer.Reset(p.r.config.Timeout)
 		return to.Write(b)
 	}), path))
+}
+
+// spaceWriter writes a file of unknown size as long as there is room for it.
+type spaceWriter struct {
+	q    *quarantine
+	to   io.Writer
+	room uint64 // bytes, when the free space was looked at last, at most spaceAtOnce
+}
+
+// spaceAtOnce is how many bytes are written between two looks at the free space.
+const spaceAtOnce = 8 << 20
+
+func (w *spaceWriter) Write(p []byte) (int, error) {
+	if uint64(len(p)) > w.room {
+		space, err := w.q.spaceFor(uint64(len(p)))
+		if err != nil {
+			return 0, err
+		}
+		w.room = min(space, max(spaceAtOnce, uint64(len(p))))
+	}
+	w.room -= uint64(len(p))
+	return w.to.Write(p)
 }
 
 type writerFunc func([]byte) (int, error)

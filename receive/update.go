@@ -199,7 +199,7 @@ func (r *receiver) warnOfBadRefs(ctx context.Context) error {
 	var warnings []string
 	for ref, err := range bad {
 		if r.config.AllowsRef(string(ref)) {
-			warnings = append(warnings, fmt.Sprintf("ref %s shows no commit, and is left out until it is pushed, or deleted on the server: %v", printable(string(ref)), err))
+			warnings = append(warnings, fmt.Sprintf("ref %s is left out, since it shows no commit: %v", printable(string(ref)), err))
 		}
 	}
 	slices.Sort(warnings)

@@ -249,7 +249,7 @@ func (v *Verifier) verifyGPG(ctx context.Context, repo *ostree.Repo, sum ostree.
 	}
 	if err := repo.GPGVerify(ctx, v.gpgRemote, object, signatures); err != nil {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err() // it says nothing of the signatures
 		}
 		// libostree describes each signature in a line or two.
 		return fmt.Errorf("%w: %s", ErrUntrusted, strings.ReplaceAll(err.Error(), "\n", "; "))
