@@ -1,5 +1,5 @@
-// Package push is the client's end of a push: it serves a local repository
-// through ssh, and runs the receiver on the remote host.
+// Package push is the client's end of a push: it runs the receiver on the remote host through
+// ssh, and sends it commits of a local repository, or serves that repository to it.
 //
 // The behaviour of the program is that of the Python ostree-push 1.2.0; how it
 // is built is in docs/design.md.

@@ -1,5 +1,5 @@
-// Package receive is the server's end of a push: it pulls commits from a URL
-// into a repository, so that at every moment the repository is coherent.
+// Package receive is the server's end of a push: it takes commits from a stream of
+// the pusher's, or pulls them from a URL, into a repository, so that at every moment the repository is coherent.
 //
 // The behaviour of the program is that of the Python ostree-receive 1.2.0; how
 // it is built is in docs/design.md.
