@@ -590,6 +590,8 @@ op_add_commit_signatures (OstreeRepo *repo, const char *checksum, const char *ke
   if (!ostree_repo_read_commit_detached_metadata (repo, checksum, &metadata, cancellable, error))
     return FALSE;
   g_autoptr (GVariant) appended = append_signatures (metadata, key, signatures);
+  if (metadata != NULL && g_variant_equal (metadata, appended))
+    return TRUE;
   return ostree_repo_write_commit_detached_metadata (repo, checksum, appended, cancellable, error);
 }
 

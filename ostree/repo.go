@@ -166,12 +166,15 @@ func (r *Repo) CollectionID() string {
 
 // CoreOption returns the option key of the group "core" of the repository's
 // config, as it is written there, "" if it is not set.
-func (r *Repo) CoreOption(key string) string {
-	group, freeGroup := cstring("core")
+func (r *Repo) CoreOption(key string) string { return r.ConfigOption("core", key) }
+
+// ConfigOption returns the option key of a group of the repository's config, as CoreOption does.
+func (r *Repo) ConfigOption(group, key string) string {
+	cgroup, freeGroup := cstring(group)
 	defer freeGroup()
 	ckey, freeKey := cstring(key)
 	defer freeKey()
-	return takeString(C.op_repo_get_config(r.c, group, ckey))
+	return takeString(C.op_repo_get_config(r.c, cgroup, ckey))
 }
 
 // MinFreeSpace returns how many bytes are to stay free on the repository's file

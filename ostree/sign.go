@@ -126,7 +126,7 @@ func signatureList(signatures [][]byte) (*C.GVariant, func()) {
 
 // GPGSignCommit signs a commit with the secret key of that id in homedir, ""
 // being GnuPG's default. A commit that has a signature of the key is left as it
-// is. In a transaction the signature belongs to it.
+// is, if the key is also in a keyring that libostree verifies with. In a transaction the signature belongs to it.
 func (r *Repo) GPGSignCommit(ctx context.Context, sum Checksum, keyID, homedir string) error {
 	c, done := cancellable(ctx)
 	defer done()

@@ -1,14 +1,19 @@
 package sign
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ostree-push/ostree"
 )
 
 // CheckGPGKey returns an error if this account cannot sign with the GPG key of that id in
@@ -22,8 +27,7 @@ func CheckGPGKey(id, homedir string) error {
 }
 
 func checkGPGKey(id, homedir string) error {
-	listing, err := gnupg("gpg", homedir, "--batch", "--no-autostart", "--no-auto-check-trustdb", "--lock-never",
-		"--with-colons", "--with-keygrip", "--list-keys", "--", id)
+	listing, err := listGPGKey(id, homedir)
 	if err != nil {
 		return err
 	}
@@ -39,6 +43,79 @@ func checkGPGKey(id, homedir string) error {
 		return &os.PathError{Op: "make the agent's socket in", Path: socket, Err: err}
 	}
 	return nil
+}
+
+// listGPGKey returns what gpg says of a key and its subkeys, for programs.
+func listGPGKey(id, homedir string) (string, error) {
+	return gnupg("gpg", homedir, "--batch", "--no-autostart", "--no-auto-check-trustdb", "--lock-never",
+		"--with-colons", "--with-keygrip", "--list-keys", "--", id)
+}
+
+// hasGPGSignature reports whether a commit has a valid signature of the key of that id in homedir. libostree knows that
+// only of keys that are in the keyrings which it verifies with, as the server's own need not be.
+func hasGPGSignature(ctx context.Context, repo *ostree.Repo, sum ostree.Checksum, id, homedir string) (bool, error) {
+	signatures, err := repo.CommitSignatures(ctx, sum, ostree.GPGSignatures)
+	if err != nil || len(signatures) == 0 {
+		return false, err
+	}
+	object, err := repo.CommitObject(sum)
+	if err != nil {
+		return false, err
+	}
+	listing, err := listGPGKey(id, homedir)
+	if err != nil {
+		return false, err
+	}
+	keys := fingerprints(listing)
+	// One by one: what is wrong with one is not to hide another.
+	for _, signature := range signatures {
+		signer, err := signerOf(ctx, object, signature, homedir)
+		if err != nil || slices.Contains(keys, signer) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// fingerprints returns those of the keys in gpg's listing.
+func fingerprints(listing string) (all []string) {
+	for line := range strings.Lines(listing) {
+		if fields := strings.Split(line, ":"); fields[0] == "fpr" && len(fields) > 9 {
+			all = append(all, fields[9])
+		}
+	}
+	return all
+}
+
+// signerOf returns the fingerprint of the key in homedir that has made a signature over data, "" if it is not
+// valid or of no such key.
+func signerOf(ctx context.Context, data, signature []byte, homedir string) (string, error) {
+	fd, err := unix.MemfdCreate("signature", unix.MFD_CLOEXEC)
+	if err != nil {
+		return "", os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "signature")
+	defer f.Close()
+	if _, err := f.Write(signature); err != nil {
+		return "", err
+	}
+	args := []string{"--batch", "--no-autostart", "--no-auto-check-trustdb", "--lock-never", "--status-fd=1", "--verify", "/dev/fd/3", "-"}
+	if homedir != "" {
+		args = append([]string{"--homedir", homedir}, args...)
+	}
+	cmd := exec.CommandContext(ctx, "gpg", args...)
+	cmd.Stdin, cmd.ExtraFiles = bytes.NewReader(data), []*os.File{f}
+	out, err := cmd.Output()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		return "", err
+	}
+	for line := range strings.Lines(string(out)) {
+		if rest, ok := strings.CutPrefix(line, "[GNUPG:] VALIDSIG "); ok {
+			signer, _, _ := strings.Cut(rest, " ")
+			return signer, nil
+		}
+	}
+	return "", ctx.Err()
 }
 
 // readableSecret returns an error if none of the keys in gpg's listing, a key and its

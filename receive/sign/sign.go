@@ -82,11 +82,32 @@ func NewSigner(gpgKeys []string, gpgHomedir, signType string, keyfiles []string)
 	return s, nil
 }
 
-// SignCommit adds the signatures of all keys to a commit: GPG's, then the
+// HasKeys reports whether s signs at all.
+func (s *Signer) HasKeys() bool { return len(s.gpgKeys) > 0 || s.engine != nil }
+
+// CountSignatures returns how many signatures a commit has, of all kinds that can be made or
+// verified here.
+func CountSignatures(ctx context.Context, repo *ostree.Repo, sum ostree.Checksum) (int, error) {
+	n := 0
+	for _, key := range []string{ostree.GPGSignatures, signaturesKey(TypeEd25519), signaturesKey(TypeSPKI)} {
+		signatures, err := repo.CommitSignatures(ctx, sum, key)
+		if err != nil {
+			return 0, err
+		}
+		n += len(signatures)
+	}
+	return n, nil
+}
+
+// SignCommit adds the signatures of all keys to a commit that it does not have yet: GPG's, then the
 // others.
 func (s *Signer) SignCommit(ctx context.Context, repo *ostree.Repo, sum ostree.Checksum) error {
 	for _, key := range s.gpgKeys {
-		if err := repo.GPGSignCommit(ctx, sum, key, s.gpgHomedir); err != nil {
+		signed, err := hasGPGSignature(ctx, repo, sum, key, s.gpgHomedir)
+		if err == nil && !signed {
+			err = repo.GPGSignCommit(ctx, sum, key, s.gpgHomedir)
+		}
+		if err != nil {
 			return fmt.Errorf("sign commit %s with GPG key %s: %w", sum, key, err)
 		}
 	}
