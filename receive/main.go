@@ -38,6 +38,8 @@ type commandLine struct {
 
 	PrintConfig bool `help:"Print the configuration as TOML, and where it is from: in effect for REPO, or for all repositories. Nothing is received."`
 
+	Update bool `help:"Sign commits that lack a signature, and update the metadata or run the hook, without receiving anything: of each REPO, or of those that the configuration names."`
+
 	cli.Common
 }
 
@@ -75,6 +77,9 @@ const examples = `
 
   Print the configuration that is in effect, and where it is from:
     ostree-receive --print-config /srv/repo
+
+  Publish what was committed there by hand, or before there was a key:
+    ostree-receive --update /srv/repo
 `
 
 // Main is the program: args are its arguments without the name.
@@ -96,7 +101,16 @@ func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr
 			return runZero(ctx, limits, cl, name, stdin, stdout, stderr)
 		})
 	}
-	if asksForConfig(args) {
+	if asksFor(updateOption, args) {
+		var cl updateLine
+		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
+			return status
+		}
+		return serve(name, stdout, stderr, func(ctx context.Context) error {
+			return runUpdate(ctx, limits, cl, name, stderr)
+		})
+	}
+	if asksFor("--print-config", args) {
 		var cl printConfigLine
 		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 			return status
@@ -139,12 +153,12 @@ func exit(name string, err error, stderr io.Writer) int {
 	return cli.ExitStatus(err)
 }
 
-// asksForConfig reports whether one of the options is --print-config.
-func asksForConfig(args []string) bool {
+// asksFor reports whether option is one of the options.
+func asksFor(option string, args []string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]
 	}
-	return slices.Contains(args, "--print-config")
+	return slices.Contains(args, option)
 }
 
 // printConfig prints the configuration for a repository, or for all if repo is
@@ -162,7 +176,7 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 	if repo != "" {
 		if at, writeTOML, findErr = limits.ownTOML(policy, repo); at != nil {
 			defer at.close()
-			warnOfAccount(text, at)
+			warnOfAccount(text, at, "what is wrong for that account only shows when it runs this")
 		}
 	}
 	if findErr == nil {
@@ -178,12 +192,12 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 	return errors.Join(err, problemsError(problems))
 }
 
-// warnOfAccount says that root has looked where another account will receive, which may
+// warnOfAccount says why it matters that root does this where another account receives, which may
 // have a configuration of its own, and other rights.
-func warnOfAccount(sink report.Sink, at *location) {
+func warnOfAccount(sink report.Sink, at *location, why string) {
 	var stat unix.Stat_t
 	if err := unix.Stat(at.access(), &stat); err == nil && os.Geteuid() == 0 && stat.Uid != 0 {
-		sink.Log(report.Warning, fmt.Sprintf("the repository belongs to %s: what is wrong for that account only shows when it runs this", accountName(stat.Uid)))
+		sink.Log(report.Warning, fmt.Sprintf("the repository belongs to %s: %s", accountName(stat.Uid), why))
 	}
 }
 
@@ -241,10 +255,7 @@ func runFor(ctx context.Context, limits Limits, cl commandLine, say *report.Even
 func runText(ctx context.Context, limits Limits, cl commandLine, name string, stderr *os.File) error {
 	_, err := account(ctx, limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
 		text := report.NewText(stderr, name, cl.textLevel(opts.config))
-		opts.output = text
-		if !text.Shows(report.Info) {
-			opts.output = io.Discard
-		}
+		opts.output = outputIn(text)
 		start := time.Now()
 		totals, err := receive(ctx, opts, heard(text))
 		totals.Seconds = time.Since(start).Seconds()
@@ -254,6 +265,14 @@ func runText(ctx context.Context, limits Limits, cl commandLine, name string, st
 		return totals, err
 	})
 	return err
+}
+
+// outputIn returns where the output of programs goes for somebody who reads text.
+func outputIn(text *report.Text) io.Writer {
+	if !text.Shows(report.Info) {
+		return io.Discard
+	}
+	return text
 }
 
 // ended is how a receive ended, as a pusher of ours is told.

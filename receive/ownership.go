@@ -39,6 +39,7 @@ var needed = []struct {
 	{"config", toRead},
 	{".lock", toOpen},
 	{lockName, toOpen},
+	{pendingName, toRead},
 	{"objects", toFill},
 	{"objects/??", toFill},
 	{"tmp", toFill},

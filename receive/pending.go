@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
@@ -29,17 +31,21 @@ type pending struct {
 	Refs  []ostree.Ref `json:"refs"` // that are being moved, or have been
 }
 
-func (r *receiver) pendingPath() string { return filepath.Join(r.target.Path(), pendingName) }
+// maxPending bounds what is read of it, in bytes.
+const maxPending = 64 << 20
 
-// readPending returns what is pending, nil if nothing is. What cannot be read is as good as a
-// file without refs: something is pending.
-func (r *receiver) readPending() (*pending, error) {
-	content, err := os.ReadFile(r.pendingPath())
+func pendingPath(target *ostree.Repo) string { return filepath.Join(target.Path(), pendingName) }
+
+// readPending returns what is pending, nil if nothing is. What is no such list is as good as one
+// without refs: something is pending.
+func readPending(target *ostree.Repo) (*pending, error) {
+	content, err := readPendingFile(pendingPath(target))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, cli.Hint(fmt.Errorf("read what is pending: %w", err), "%s of the repository is a file of the account that receives: remove what is in its place", pendingName)
+		return nil, cli.Hint(fmt.Errorf("read what is pending: %w", err),
+			"%s is to be a file of the account that receives: remove what is there, and run ostree-receive --update", pendingName)
 	}
 	p := &pending{}
 	if err := json.Unmarshal(content, p); err != nil {
@@ -52,29 +58,33 @@ func (r *receiver) readPending() (*pending, error) {
 	return p, nil
 }
 
-// remember says, before the first ref moves, that the metadata is to show some. It returns what was pending
-// before.
-func (r *receiver) remember(updates []ostree.RefUpdate) (before *pending, err error) {
-	if before, err = r.readPending(); err != nil {
+func readPendingFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
 		return nil, err
 	}
-	var refs []ostree.Ref
-	for _, u := range updates {
-		refs = append(refs, u.Ref)
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxPending))
+}
+
+// remember says, before the first ref moves, that the metadata is to show some. It returns what was pending
+// before.
+func (r *receiver) remember(refs []ostree.Ref) (before *pending, err error) {
+	if before, err = readPending(r.target); err != nil {
+		return nil, err
 	}
 	return before, r.setPending(before, refs)
 }
 
-// setPending says that the metadata is to show some refs, besides what was pending before.
+// setPending says that the metadata is to show some refs, besides what was pending before, if it is to be updated at
+// all. Nothing is pending if there are none, and before is nil.
 func (r *receiver) setPending(before *pending, refs []ostree.Ref) error {
-	if !r.config.Update && !r.autoSummary() {
+	if !r.config.Update {
 		return nil
 	}
 	now := pending{Since: time.Now().UTC(), Refs: refs}
 	if before != nil {
 		now.Since, now.Refs = before.Since, mergeRefs(before.Refs, refs)
-	} else if len(refs) == 0 {
-		return r.forget()
 	}
 	content, err := json.Marshal(now)
 	if err == nil {
@@ -86,27 +96,48 @@ func (r *receiver) setPending(before *pending, refs []ostree.Ref) error {
 	return nil
 }
 
+// stillPending returns the refs that are pending from earlier, of those that are there: what has been
+// remembered need not have been made, or may have been deleted since.
+func (r *receiver) stillPending(ctx context.Context) ([]ostree.Ref, error) {
+	p, err := readPending(r.target)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	refs, err := r.target.Refs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	return slices.DeleteFunc(p.Refs, func(ref ostree.Ref) bool {
+		_, ok := refs[ref]
+		return !ok
+	}), nil
+}
+
 // forget says that nothing is pending any more.
 func (r *receiver) forget() error {
-	if err := os.Remove(r.pendingPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(pendingPath(r.target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forget what was pending: %w", err)
 	}
 	return nil
 }
 
 // catchUp does what an earlier receive has left undone, though nothing moves. The lock is held.
-func (r *receiver) catchUp(ctx context.Context, vs *verdicts) error {
-	behind, err := r.isBehind(vs)
+func (r *receiver) catchUp(ctx context.Context) error {
+	behind, err := r.isBehind(ctx)
 	if err != nil || !behind {
 		return err
 	}
-	r.sink.Log(report.Info, "The repository's metadata does not show all refs yet: updating it")
+	r.sink.Log(report.Info, "What follows a change of refs has not been done yet: doing it now")
+	// It may fail when a summary is there that shows all, unsigned.
+	if _, err := r.remember(nil); err != nil {
+		return err
+	}
 	return r.show(ctx, nil)
 }
 
 // catchUpAlone is catchUp where the lock is not held.
-func (r *receiver) catchUpAlone(ctx context.Context, vs *verdicts) error {
-	if behind, err := r.isBehind(vs); err != nil || !behind {
+func (r *receiver) catchUpAlone(ctx context.Context) error {
+	if behind, err := r.isBehind(ctx); err != nil || !behind {
 		return err
 	}
 	lock, err := lockRepo(ctx, r.target, r.sink)
@@ -114,20 +145,17 @@ func (r *receiver) catchUpAlone(ctx context.Context, vs *verdicts) error {
 		return err
 	}
 	defer lock.release()
-	return r.catchUp(context.WithoutCancel(ctx), vs)
+	return r.catchUp(context.WithoutCancel(ctx))
 }
 
-// isBehind reports whether something is pending, or the summary does not show refs that are up to date.
-func (r *receiver) isBehind(vs *verdicts) (bool, error) {
-	if r.config.DryRun || !r.config.Update && !r.autoSummary() {
+// isBehind reports whether something is pending, or the summary does not show the refs as they are.
+func (r *receiver) isBehind(ctx context.Context) (bool, error) {
+	if !r.config.Update || r.config.DryRun {
 		return false, nil
 	}
-	p, err := r.readPending()
-	if err != nil || p != nil || r.config.UpdateHook != nil && !r.autoSummary() {
+	p, err := readPending(r.target)
+	if err != nil || p != nil || r.config.UpdateHook != nil {
 		return p != nil, err // what a hook does with the metadata, it alone knows
-	}
-	if r.target.CoreOption("xa.summary-arches") != "" {
-		return false, nil // flatpak leaves refs out of this one
 	}
 	summary, err := r.target.Summary()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -139,24 +167,24 @@ func (r *receiver) isBehind(vs *verdicts) (bool, error) {
 			return true, nil
 		}
 	}
-	for ref, sum := range vs.upToDate() {
-		if shown[ref] != sum {
-			return true, nil
-		}
-	}
-	return false, nil
+	refs, _, err := r.goodRefs(ctx)
+	return err == nil && r.differs(shown, refs), err
 }
 
-// upToDate returns the refs that have what was offered already, with their commits.
-func (vs *verdicts) upToDate() ostree.Refs {
-	refs := maps.Clone(vs.current)
-	if refs == nil {
-		refs = ostree.Refs{}
-	}
-	for _, v := range vs.all {
-		if v.status == report.UpToDate && !v.parent.IsZero() {
-			refs[v.ref] = v.current
+// differs reports whether a summary that shows some refs is not that of a repository which has others. Those
+// that updating the metadata generates are left out: it may do so after the summary.
+func (r *receiver) differs(shown, refs ostree.Refs) bool {
+	for ref, sum := range shown {
+		if !generated(ref) && refs[ref] != sum {
+			return true
 		}
 	}
-	return refs
+	// flatpak leaves out the refs of all other architectures then.
+	someArches := r.target.ConfigOption("flatpak", "summary-arches") != ""
+	for ref := range refs {
+		if _, ok := shown[ref]; !ok && !generated(ref) && !(someArches && isFlatpak(ref)) {
+			return true
+		}
+	}
+	return false
 }

@@ -13,43 +13,51 @@ import (
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
+	"ostree-push/receive/config"
 	"ostree-push/report"
 )
 
 // show makes the repository's metadata show its refs, or has the hook do what is to be done for those that
-// have moved now, and for those that are pending from earlier. Refs have moved, and its errors say so.
+// have moved now, and for those that are pending from earlier. If refs have moved, its errors say so.
 func (r *receiver) show(ctx context.Context, moved []ostree.Ref) error {
 	defer r.warnOfUnreadable(moved)
-	p, err := r.readPending()
-	if err != nil {
-		return err
-	}
-	if p != nil {
-		moved = mergeRefs(moved, r.existing(ctx, p.Refs))
-	}
-	if r.autoSummary() && (!r.config.Update || r.config.UpdateHook != nil) {
-		if err := r.updateSummary(ctx); err != nil {
-			return err
-		}
-	}
 	if !r.config.Update {
-		if p != nil && r.autoSummary() && r.config.UpdateHook == nil {
-			return r.forget()
-		}
-		return nil
+		return r.autoSummary(ctx, moved)
 	}
-	if r.config.UpdateHook != nil {
-		if err := r.runHook(ctx, moved); err != nil {
-			return cli.Hint(fmt.Errorf("the refs are updated, but the update_hook failed: %w", err),
-				"nothing needs to be pushed again: mend the hook; it runs again with the next push, or with ostree-receive --update on the server")
+	if r.config.UpdateHook == nil {
+		if err := r.updateMetadata(ctx); err != nil {
+			return cli.Hint(notUpdated("the repository's metadata", moved, err),
+				"nothing needs to be pushed again: once it can work, the next push updates the metadata, or ostree-receive --update on the server")
 		}
 		return r.forget()
 	}
-	if err := r.updateMetadata(ctx); err != nil {
-		return cli.Hint(fmt.Errorf("the refs are updated, but not the repository's metadata: %w", err),
-			"nothing needs to be pushed again: once it can work, the next push updates the metadata, or ostree-receive --update on the server")
+	pending, err := r.stillPending(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.autoSummary(ctx, moved); err != nil {
+		return err
+	}
+	if err := r.runHook(ctx, mergeRefs(moved, pending)); err != nil {
+		return cli.Hint(hookFailed(moved, err),
+			"nothing needs to be pushed again: mend the hook; it runs again with the next push, or with ostree-receive --update on the server")
 	}
 	return r.forget()
+}
+
+// notUpdated and hookFailed are errors of what follows when refs have moved, which they say if any have.
+func notUpdated(what string, moved []ostree.Ref, err error) error {
+	if len(moved) == 0 {
+		return fmt.Errorf("%s could not be updated: %w", what, err)
+	}
+	return fmt.Errorf("the refs are updated, but not %s: %w", what, err)
+}
+
+func hookFailed(moved []ostree.Ref, err error) error {
+	if len(moved) == 0 {
+		return fmt.Errorf("the update_hook failed: %w", err)
+	}
+	return fmt.Errorf("the refs are updated, but the update_hook failed: %w", err)
 }
 
 // mergeRefs returns the refs that are in either list.
@@ -59,32 +67,18 @@ func mergeRefs(a, b []ostree.Ref) []ostree.Ref {
 	return slices.Compact(all)
 }
 
-// existing returns those of refs that the target has.
-func (r *receiver) existing(ctx context.Context, refs []ostree.Ref) []ostree.Ref {
-	have, err := r.target.Refs(ctx)
-	if err != nil {
-		return refs
+// autoSummary updates the metadata of a repository that wants that with each change of a ref,
+// whatever the receiver is configured to do: libostree would have done it.
+func (r *receiver) autoSummary(ctx context.Context, moved []ostree.Ref) error {
+	if r.target.CoreOption("auto-update-summary") != "true" && r.target.CoreOption("commit-update-summary") != "true" {
+		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(refs), func(ref ostree.Ref) bool {
-		_, ok := have[ref]
-		return !ok
-	})
-}
-
-// autoSummary reports whether the repository wants its metadata updated with each change of a ref,
-// whatever the receiver is configured to do: libostree would do it.
-func (r *receiver) autoSummary() bool {
-	return r.target.CoreOption("auto-update-summary") == "true" || r.target.CoreOption("commit-update-summary") == "true"
-}
-
-// updateSummary does what libostree would have done.
-func (r *receiver) updateSummary(ctx context.Context) error {
 	refs, bad, err := r.goodRefs(ctx)
 	if err == nil {
 		err = r.regenerate(ctx, refs, bad)
 	}
 	if err != nil {
-		return fmt.Errorf("the refs are updated, but not the summary (core.auto-update-summary of the repository): %w", err)
+		return notUpdated("the summary (core.auto-update-summary of the repository)", moved, err)
 	}
 	return nil
 }
@@ -156,12 +150,21 @@ func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
 	if err != nil {
 		return err
 	}
-	hook := r.config.UpdateHook
-	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
-	return r.command(ctx, []string{
+	locked, err := lockedAlso(r.target)
+	if err != nil {
+		return err
+	}
+	env := []string{
 		"OSTREE_RECEIVE_REPO=" + path,
 		"OSTREE_RECEIVE_REFS=" + strings.Join(refs, " "),
-	}, hook[0], hook[1:]...)
+		locked,
+	}
+	if file := r.config.OnlyFile(); file != "" {
+		env = append(env, config.OnlyEnv+"="+file)
+	}
+	hook := r.config.UpdateHook
+	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
+	return r.command(ctx, env, hook[0], hook[1:]...)
 }
 
 // command runs a program with additions to its environment. It is the administrator's, who is

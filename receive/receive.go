@@ -129,7 +129,7 @@ func (r *receiver) run(ctx context.Context) (err error) {
 	}
 	if len(accepted) == 0 {
 		verdicts.report(r.sink)
-		return r.catchUpAlone(ctx, verdicts)
+		return r.catchUpAlone(ctx)
 	}
 	if err := r.complete(ctx, q, commitsOf(verdicts.due())); err != nil {
 		return err
@@ -151,6 +151,9 @@ func openTarget(at *location) (*ostree.Repo, error) {
 	err = checkWritableAll(at)
 	if err == nil {
 		err = checkLocks(target)
+	}
+	if err == nil {
+		_, err = readPending(target)
 	}
 	if err != nil {
 		target.Close()

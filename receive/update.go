@@ -70,7 +70,7 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 	ctx = context.WithoutCancel(ctx)
 	if len(moved) == 0 {
 		r.sink.Log(report.Info, "No refs need updating")
-		return r.catchUp(ctx, vs)
+		return r.catchUp(ctx)
 	}
 	return errors.Join(err, r.show(ctx, refsOf(moved)))
 }
@@ -147,7 +147,7 @@ func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
 		updates = append(updates, ostree.RefUpdate{Ref: v.ref, Old: v.current, New: v.merged})
 		byRef[v.ref] = v
 	}
-	before, err := r.remember(updates)
+	before, err := r.remember(refsOf(due))
 	if err != nil {
 		return err
 	}
@@ -167,6 +167,9 @@ func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
 			moved = append(moved, v.ref)
 		}
 	}
+	if before == nil && len(moved) == 0 {
+		return errors.Join(err, r.forget())
+	}
 	return errors.Join(err, r.setPending(before, moved))
 }
 
@@ -179,8 +182,11 @@ func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostr
 	good, bad = list.Refs, list.Bad
 	for ref, sum := range list.Refs {
 		has, err := r.target.HasObject(ctx, ostree.ObjectCommit, sum)
-		if err == nil && !has {
+		switch {
+		case err == nil && !has:
 			err = fmt.Errorf("its commit %s is not there", sum)
+		case err == nil:
+			err = r.checkReadable(sum)
 		}
 		if err != nil {
 			delete(good, ref)
@@ -188,6 +194,16 @@ func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostr
 		}
 	}
 	return good, bad, nil
+}
+
+// checkReadable returns an error if a commit that is there is damaged: no summary can be made of it.
+func (r *receiver) checkReadable(sum ostree.Checksum) error {
+	commit, err := r.target.LoadCommit(sum)
+	if err != nil {
+		return err
+	}
+	commit.Close()
+	return nil
 }
 
 // warnOfBadRefs says which of the refs that the pusher may know of show no commit. They are left out.

@@ -105,8 +105,11 @@ func (z *zeroReceiver) run(ctx context.Context) (err error) {
 		return err
 	}
 	wanted, err := z.receiveUpdate(ctx)
-	if err != nil || !wanted {
+	if err != nil {
 		return err
+	}
+	if !wanted {
+		return z.catchUpAlone(ctx)
 	}
 	q, err := newQuarantine(target)
 	if err != nil {
@@ -133,7 +136,7 @@ func (z *zeroReceiver) run(ctx context.Context) (err error) {
 	}
 	if z.config.DryRun || len(z.verdicts.accepted()) == 0 {
 		z.verdicts.report(z.sink)
-		return nil
+		return z.catchUpAlone(ctx)
 	}
 	return z.publishUpdates(ctx, q)
 }

@@ -66,8 +66,8 @@ _ostree_receive() {
 	local cur prev words cword split
 	_init_completion -s || return
 	if [[ $cur == -* ]]; then
-		COMPREPLY=($(compgen -W "-h --help -n --dry-run -f --force --no-update --print-config -q --quiet
-			-v --verbose --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "-h --help -n --dry-run -f --force --no-update --print-config --update
+			-q --quiet -v --verbose --version" -- "$cur"))
 	elif [[ ! $(_ostree_push_operands) ]]; then
 		_filedir -d
 	fi

@@ -5,6 +5,7 @@ for program in ostree-receive ostree-receive-1
     complete -c $program -s f -l force -d 'Receive even if nothing changed'
     complete -c $program -l no-update -d 'Leave the metadata of the repository alone'
     complete -c $program -l print-config -d 'Print the configuration'
+    complete -c $program -l update -d 'Sign commits and update the metadata, without receiving'
     complete -c $program -s q -l quiet -d 'Show warnings and errors only'
     complete -c $program -s v -l verbose -d 'Show what is being done'
     complete -c $program -l version -d 'Show the version'

@@ -36,7 +36,7 @@ type Entry struct {
 	Key        string    `json:"key,omitempty"`        // fingerprint, if sshd exposes it
 	Repository string    `json:"repository"`           // as the pusher calls it
 	Path       string    `json:"path,omitempty"`       // where that is
-	Transport  string    `json:"transport"`            // stream, tunnel, http, https, file or protocol-0
+	Transport  string    `json:"transport"`            // stream, tunnel, http, https, file, protocol-0 or update
 	Asked      []string  `json:"asked,omitempty"`      // the refs that were named
 	DryRun     bool      `json:"dry_run,omitempty"`
 	Refs       []Ref     `json:"refs"`
@@ -66,7 +66,14 @@ const (
 	Accepted  Verdict = "accepted"  // refs have moved, even if there is an error
 	Unchanged Verdict = "unchanged" // there was nothing to do, or it was a dry run
 	Refused   Verdict = "refused"   // nothing has moved, and the error says why
+	Updated   Verdict = "updated"   // by hand: nothing has been received, but the metadata is updated
 )
+
+// ByHand is the transport of what is done without receiving anything.
+const ByHand = "update"
+
+// Signed is what is said of a ref whose commit has been signed by hand.
+const Signed = "signed"
 
 // idLength is how many characters, of 5 random bits each, the ID of a receive has.
 const idLength = 16
@@ -127,6 +134,9 @@ func (e *Entry) Finish(err error) {
 		e.Error = err.Error()
 	}
 	e.Verdict = Unchanged
+	if e.Transport == ByHand && !e.DryRun {
+		e.Verdict = Updated
+	}
 	if err != nil {
 		e.Verdict = Refused
 	}

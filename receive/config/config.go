@@ -78,11 +78,14 @@ const RestrictedEnv = "OSTREE_RECEIVE_RESTRICTED"
 // baseName is the name of the files, without extension.
 const baseName = "ostree-receive"
 
+// OnlyEnv is the variable in the environment that names the only file.
+const OnlyEnv = "OSTREE_RECEIVE_CONF"
+
 // DefaultSources are the system's files, then the user's; or the one that
 // OSTREE_RECEIVE_CONF names. Whether somebody is restricted is in the environment, too.
 func DefaultSources() Sources {
 	s := Sources{
-		Only:       os.Getenv("OSTREE_RECEIVE_CONF"),
+		Only:       os.Getenv(OnlyEnv),
 		Dirs:       []string{"/etc/ostree"},
 		Restricted: os.Getenv(RestrictedEnv) != "",
 	}
@@ -219,6 +222,9 @@ func newConfig(values settings, from Sources) (*Config, error) {
 	c.Force = c.Force && c.AllowForce
 	return c, nil
 }
+
+// OnlyFile returns the only file that the configuration was to be read from, "" if it was not one.
+func (c *Config) OnlyFile() string { return c.from.Only }
 
 // Limit narrows the policy: to refs that also match one of the patterns, unless
 // there are none, and to receives that are not forced.
