@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/sign"
+	"ostree-push/report"
 )
 
 // merge writes the received commit anew on its ref: bound to this ref and this
@@ -30,6 +32,36 @@ func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict
 	}
 	v.merged = merged
 	return nil
+}
+
+// warnOfLostSignatures says that the signatures of commits that have been received are not on those that are
+// published in their place. (One that was written anew as just the same keeps them.)
+func (r *receiver) warnOfLostSignatures(ctx context.Context, moved []*verdict) {
+	if r.signer.HasKeys() {
+		return
+	}
+	var lost []*verdict
+	for _, v := range moved {
+		if v.merged == v.commit.Checksum {
+			continue
+		}
+		n, err := sign.CountSignatures(ctx, r.target, v.commit.Checksum)
+		if err != nil {
+			r.sink.Log(report.Warning, fmt.Sprintf("ref %s: the signatures of commit %s cannot be read: %v", v.ref, v.commit.Checksum, err))
+		}
+		if n > 0 {
+			lost = append(lost, v)
+		}
+	}
+	if len(lost) == 0 {
+		return
+	}
+	text := fmt.Sprintf("ref %s: the signatures of commit %s are not on the commit that is published, which this server does not sign",
+		lost[0].ref, lost[0].commit.Checksum)
+	if n := len(lost) - 1; n > 0 {
+		text += fmt.Sprintf("; so it is with %d more", n)
+	}
+	r.sink.Log(report.Warning, text)
 }
 
 // bindings is what the metadata of a merged commit says of where it belongs,

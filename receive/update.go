@@ -72,6 +72,7 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 		r.sink.Log(report.Info, "No refs need updating")
 		return r.catchUp(ctx)
 	}
+	r.warnOfLostSignatures(ctx, moved)
 	return errors.Join(err, r.show(ctx, refsOf(moved)))
 }
 
