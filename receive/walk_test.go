@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
@@ -65,18 +68,28 @@ func benchmarkWalk(b *testing.B, objects int) {
 	})
 }
 
-// measureWalk times walks, and reports by how much they let the process grow, in MB.
+// measureWalk times walks, and reports the time of all processors, and by how much they let the process grow, in MB.
 func measureWalk(b *testing.B, walk func() error) {
 	if err := walk(); err != nil { // so that nothing is read from the disk
 		b.Fatal(err)
 	}
-	before := resetPeak(b)
+	before, start := resetPeak(b), processorTime(b)
 	for b.Loop() {
 		if err := walk(); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric((processorTime(b)-start).Seconds()/float64(b.N), "cpu-s/op")
 	b.ReportMetric(float64(memory(b, "VmHWM")-before)/1e6, "MB")
+}
+
+// processorTime returns what the process has had of all processors.
+func processorTime(b *testing.B) time.Duration {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // resetPeak has the kernel forget what the process took at most, and returns what it takes now.
