@@ -55,15 +55,15 @@ func (l Limits) within(ctx context.Context, entry *audit.Entry, do func(*locatio
 	}
 	totals, err := do(at, c, policy.Warnings(), &ledger{log, entry})
 	entry.Bytes = totals.Bytes
-	if !entry.Moved() && isEnd(err) {
+	if !entry.Moved() && isEnd(ctx, err) {
 		err = withCause(ctx, err)
 	}
 	return err
 }
 
 // isEnd reports whether an error is no more than that all is over.
-func isEnd(err error) bool {
-	return errors.Is(err, ostree.ErrCancelled) || errors.Is(err, context.Canceled) ||
+func isEnd(ctx context.Context, err error) bool {
+	return errors.Is(err, context.Cause(ctx)) || errors.Is(err, ostree.ErrCancelled) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, stream.ErrEnded) || errors.Is(err, errClientGone) || errors.Is(err, syscall.EPIPE)
 }
 

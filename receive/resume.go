@@ -239,8 +239,8 @@ func (l *leftover) move(e stream.Entry, to string) bool {
 
 func (s *salvage) check(e stream.Entry) error {
 	err := s.q.checkObject(s.ctx, e)
-	// One that could not be checked stays for whoever resumes.
-	if isFault(err) {
+	// What could not be checked because all is over stays for whoever resumes.
+	if err != nil && s.ctx.Err() == nil {
 		os.Remove(s.q.objectPath(e.Type, e.Sum))
 	}
 	return err
