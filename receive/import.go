@@ -79,7 +79,7 @@ func (m *missingObjects) add(e stream.Entry) {
 	m.list = append(m.list, e)
 }
 
-// lostObjects is that the target, or the quarantine, does not have objects any more that were there when
+// errLostObjects is that the target, or the quarantine, does not have objects any more that were there when
 // they were looked for: somebody has pruned the repository meanwhile. They can be asked for.
 var errLostObjects = errors.New("objects that were there have been removed meanwhile")
 
