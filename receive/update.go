@@ -20,7 +20,7 @@ const moveRounds = 10
 func (r *receiver) publish(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) error {
 	for range moveRounds {
 		err := r.publishLocked(ctx, q, wanted, vs)
-		if !errors.Is(err, errLostObjects) {
+		if lost := (*lostError)(nil); !errors.As(err, &lost) {
 			return err
 		}
 		// Nobody holds our lock while the source is asked.
@@ -31,7 +31,13 @@ func (r *receiver) publish(ctx context.Context, q *quarantine, wanted *offers, v
 	return fmt.Errorf("%w, %d times", errLostObjects, moveRounds)
 }
 
-// publishLocked does so as long as nothing is lost before the first ref moves. What has moved
+// lostError says that objects were lost before any ref moved, and before anything was reported: they can be
+// asked for.
+type lostError struct{ error }
+
+func (e *lostError) Unwrap() error { return e.error }
+
+// publishLocked does so as long as nothing is lost before the first ref moves, which is a lostError. What has moved
 // is reported, and its metadata updated, whatever happens to the other refs.
 func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) error {
 	lock, err := lockRepo(ctx, r.target, r.sink)
@@ -39,28 +45,17 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 		return err
 	}
 	defer lock.release()
-	for range moveRounds {
-		var again *verdicts
-		if again, err = r.judgeAgain(ctx, wanted, vs); err != nil {
-			break
-		}
-		vs = again
-		due := vs.due()
-		if len(due) == 0 {
-			break
-		}
-		if err = r.importAndMove(ctx, q, due); err != nil {
-			break
-		}
-	}
+	vs, err = r.moveRefs(ctx, q, wanted, vs)
 	moved := vs.moved()
-	if err != nil && len(moved) == 0 {
-		return err
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		q.startRemoval()
 		vs.giveUp("the ref keeps changing; push again")
-	} else if len(vs.due()) > 0 {
+	case len(moved) == 0 && errors.Is(err, errLostObjects):
+		return &lostError{err}
+	case len(moved) == 0:
+		return err
+	case len(vs.due()) > 0:
 		vs.giveUp("not reached")
 		err = fmt.Errorf("refs have moved, but not all of them: %w", err)
 	}
@@ -74,6 +69,26 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 	}
 	r.warnOfLostSignatures(ctx, moved)
 	return errors.Join(err, r.show(ctx, refsOf(moved)))
+}
+
+// moveRefs judges, imports and moves until no ref is left that is to move, or that others keep changing. The verdicts
+// that it returns, of whatever came of it, say which refs have moved.
+func (r *receiver) moveRefs(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) (*verdicts, error) {
+	for range moveRounds {
+		again, err := r.judgeAgain(ctx, wanted, vs)
+		if err != nil {
+			return vs, err
+		}
+		vs = again
+		due := vs.due()
+		if len(due) == 0 {
+			break
+		}
+		if err := r.importAndMove(ctx, q, due); err != nil {
+			return vs, err
+		}
+	}
+	return vs, nil
 }
 
 func refsOf(vs []*verdict) []ostree.Ref {
@@ -174,7 +189,8 @@ func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
 	return errors.Join(err, r.setPending(before, moved))
 }
 
-// goodRefs returns the refs of the target that show a commit which is there, and what is wrong with the others.
+// goodRefs returns the refs of the target that show a commit which is there and can be read, and what is wrong with the
+// others: no summary can be made of them.
 func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostree.Ref]error, err error) {
 	list, err := r.target.ListRefs(ctx)
 	if err != nil {
@@ -182,12 +198,12 @@ func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostr
 	}
 	good, bad = list.Refs, list.Bad
 	for ref, sum := range list.Refs {
-		has, err := r.target.HasObject(ctx, ostree.ObjectCommit, sum)
+		commit, err := r.target.LoadCommit(sum)
 		switch {
-		case err == nil && !has:
-			err = fmt.Errorf("its commit %s is not there", sum)
 		case err == nil:
-			err = r.checkReadable(sum)
+			commit.Close()
+		case errors.Is(err, ostree.ErrNotFound):
+			err = fmt.Errorf("its commit %s is not there", sum)
 		}
 		if err != nil {
 			delete(good, ref)
@@ -195,16 +211,6 @@ func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostr
 		}
 	}
 	return good, bad, nil
-}
-
-// checkReadable returns an error if a commit that is there is damaged: no summary can be made of it.
-func (r *receiver) checkReadable(sum ostree.Checksum) error {
-	commit, err := r.target.LoadCommit(sum)
-	if err != nil {
-		return err
-	}
-	commit.Close()
-	return nil
 }
 
 // warnOfBadRefs says which of the refs that the pusher may know of show no commit. They are left out.
