@@ -11,6 +11,7 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -19,7 +20,7 @@ import (
 // receive. The audit log gets the entry, whatever comes of that; if there is
 // to be a log that cannot be written, nothing is done. If ctx has ended before a ref has
 // moved, the cause of that is the error: whatever failed then failed because of it.
-func (l Limits) within(ctx context.Context, entry *audit.Entry, do func(*location, *config.Config, []string, *ledger) (report.Totals, error)) (err error) {
+func (l Limits) within(ctx context.Context, entry *audit.Entry, do func(*locate.Location, *config.Config, []string, *ledger) (report.Totals, error)) (err error) {
 	policy, err := l.load()
 	if err != nil {
 		return err
@@ -28,8 +29,8 @@ func (l Limits) within(ctx context.Context, entry *audit.Entry, do func(*locatio
 	if findErr != nil {
 		c = policy.Global()
 	} else {
-		defer at.close()
-		entry.Path = at.path
+		defer at.Close()
+		entry.Path = at.Abs
 	}
 	log, err := audit.Open(c.AuditLog)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -150,7 +151,7 @@ func join(ctx context.Context, limits Limits, cl commandLine, f *streamFiller, s
 	}
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
-	return limits.within(ctx, entry, func(at *location, _ *config.Config, _ []string, _ *ledger) (totals report.Totals, err error) {
+	return limits.within(ctx, entry, func(at *locate.Location, _ *config.Config, _ []string, _ *ledger) (totals report.Totals, err error) {
 		conn, err := knock(at, string(secret), stdin)
 		if err != nil {
 			return totals, fmt.Errorf("join a push: %w", err)
@@ -168,13 +169,13 @@ func join(ctx context.Context, limits Limits, cl commandLine, f *streamFiller, s
 
 // knock hands our standard input to the receiver that holds the quarantine of
 // that secret.
-func knock(at *location, secret string, stdin *os.File) (*net.UnixConn, error) {
+func knock(at *locate.Location, secret string, stdin *os.File) (*net.UnixConn, error) {
 	errNone := errors.New("there is no such push")
 	name, key, _ := strings.Cut(secret, "/")
 	if !strings.HasPrefix(name, quarantinePrefix) || key == "" {
 		return nil, errNone
 	}
-	dir, err := os.OpenFile(filepath.Join(at.access(), "tmp", name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	dir, err := os.OpenFile(filepath.Join(at.Path(), "tmp", name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, errNone
 	}
@@ -191,7 +192,7 @@ func knock(at *location, secret string, stdin *os.File) (*net.UnixConn, error) {
 		n, err = conn.Read(answer)
 	}
 	if err == nil && string(answer[:n]) != joined {
-		err = errors.New(printable(string(answer[:n])))
+		err = errors.New(report.Printable(string(answer[:n])))
 	}
 	if err != nil {
 		conn.Close()

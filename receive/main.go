@@ -22,6 +22,7 @@ import (
 	"ostree-push/cli"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -172,10 +173,10 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 	for _, warning := range policy.Warnings() {
 		text.Log(report.Warning, warning)
 	}
-	at, writeTOML, findErr := (*location)(nil), policy.WriteTOML, error(nil)
+	at, writeTOML, findErr := (*locate.Location)(nil), policy.WriteTOML, error(nil)
 	if repo != "" {
 		if at, writeTOML, findErr = limits.ownTOML(policy, repo); at != nil {
-			defer at.close()
+			defer at.Close()
 			warnOfAccount(text, at, "what is wrong for that account only shows when it runs this")
 		}
 	}
@@ -194,15 +195,15 @@ func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) err
 
 // warnOfAccount says why it matters that root does this where another account receives, which may
 // have a configuration of its own, and other rights.
-func warnOfAccount(sink report.Sink, at *location, why string) {
+func warnOfAccount(sink report.Sink, at *locate.Location, why string) {
 	var stat unix.Stat_t
-	if err := unix.Stat(at.access(), &stat); err == nil && os.Geteuid() == 0 && stat.Uid != 0 {
+	if err := unix.Stat(at.Path(), &stat); err == nil && os.Geteuid() == 0 && stat.Uid != 0 {
 		sink.Log(report.Warning, fmt.Sprintf("the repository belongs to %s: %s", accountName(stat.Uid), why))
 	}
 }
 
 // ownTOML finds a repository, and what writes the configuration for it.
-func (l Limits) ownTOML(policy *config.Policy, repo string) (*location, func(io.Writer) error, error) {
+func (l Limits) ownTOML(policy *config.Policy, repo string) (*locate.Location, func(io.Writer) error, error) {
 	at, c, err := l.find(policy, repo)
 	if err != nil {
 		return nil, nil, err
@@ -334,7 +335,7 @@ func keepAlive(every time.Duration, say func()) (stop func()) {
 func account(ctx context.Context, limits Limits, cl commandLine, do func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error)) (report.Ended, error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
-	err := limits.within(ctx, entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
+	err := limits.within(ctx, entry, func(at *locate.Location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
 		overridden, err := cl.override(c)
 		if err != nil {
 			return report.Totals{}, err

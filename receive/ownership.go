@@ -13,6 +13,8 @@ import (
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
+	"ostree-push/receive/locate"
+	"ostree-push/report"
 )
 
 // This file finds what another account has left in a repository that this one
@@ -65,15 +67,15 @@ var needed = []struct {
 
 // checkWritableAll returns an error that names the first thing in a repository which a
 // receive needs and may not have, whatever refs it brings.
-func checkWritableAll(at *location) error {
-	repo := at.access()
+func checkWritableAll(at *locate.Location) error {
+	repo := at.Path()
 	for _, need := range needed {
 		paths, err := fs.Glob(os.DirFS(repo), need.pattern)
 		if err != nil {
 			return err
 		}
 		for _, path := range paths {
-			if err := at.checkAccess(filepath.Join(repo, path), need.mode); err != nil {
+			if err := checkAccess(at, filepath.Join(repo, path), need.mode); err != nil {
 				return err
 			}
 		}
@@ -88,7 +90,7 @@ func checkWritableAll(at *location) error {
 		if err != nil || entry.IsDir() {
 			mode = toEnter
 		}
-		if err := at.checkAccess(path, mode); errors.Is(err, fs.ErrPermission) {
+		if err := checkAccess(at, path, mode); errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 		return nil
@@ -96,15 +98,15 @@ func checkWritableAll(at *location) error {
 }
 
 // checkStaging looks at the directories of transactions that are over.
-func checkStaging(at *location) error {
-	repo := at.access()
+func checkStaging(at *locate.Location) error {
+	repo := at.Path()
 	dirs, err := fs.Glob(os.DirFS(repo), "tmp/staging-*")
 	for _, dir := range dirs {
 		dir = filepath.Join(repo, dir)
 		if strings.HasSuffix(dir, "-lock") || unix.Access(dir+"-lock", unix.F_OK) == nil {
 			continue
 		}
-		if err := at.checkAccess(dir, toFill); err != nil {
+		if err := checkAccess(at, dir, toFill); err != nil {
 			return err
 		}
 	}
@@ -113,8 +115,8 @@ func checkStaging(at *location) error {
 
 // checkRefsWritable returns an error that names the first directory in which one of the refs
 // is to be set, and may not be.
-func checkRefsWritable(at *location, refs []ostree.Ref) error {
-	heads := filepath.Join(at.access(), "refs/heads")
+func checkRefsWritable(at *locate.Location, refs []ostree.Ref) error {
+	heads := filepath.Join(at.Path(), "refs/heads")
 	checked := map[string]bool{}
 	for _, ref := range refs {
 		dir := filepath.Dir(filepath.Join(heads, string(ref)))
@@ -126,7 +128,7 @@ func checkRefsWritable(at *location, refs []ostree.Ref) error {
 			continue
 		}
 		checked[dir] = true
-		if err := at.checkAccess(dir, toFill); err != nil {
+		if err := checkAccess(at, dir, toFill); err != nil {
 			return err
 		}
 	}
@@ -135,12 +137,12 @@ func checkRefsWritable(at *location, refs []ostree.Ref) error {
 
 // checkAccess returns an error if this account may not do that with what is at path in
 // the repository. That there is nothing is none.
-func (l *location) checkAccess(path string, mode uint32) error {
+func checkAccess(at *locate.Location, path string, mode uint32) error {
 	err := unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	below, relErr := filepath.Rel(l.access(), path)
+	below, relErr := filepath.Rel(at.Path(), path)
 	if relErr != nil {
 		below = path
 	}
@@ -148,11 +150,11 @@ func (l *location) checkAccess(path string, mode uint32) error {
 	if mode&unix.W_OK == 0 {
 		verb = "read"
 	}
-	err = fmt.Errorf("repo %s cannot be %s: %s%s: %w", printable(l.name), verb, printable(below), ownedBy(path), err)
+	err = fmt.Errorf("repo %s cannot be %s: %s%s: %w", report.Printable(at.Name), verb, report.Printable(below), ownedBy(path), err)
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	return cli.Hint(err, "all of the repository has to belong to the account that receives; as root on the server: chown -R %s %s", accountName(uint32(os.Geteuid())), printable(l.name))
+	return cli.Hint(err, "all of the repository has to belong to the account that receives; as root on the server: chown -R %s %s", accountName(uint32(os.Geteuid())), report.Printable(at.Name))
 }
 
 // ownedBy says whose a file is, if it is another account's.

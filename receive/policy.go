@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/receive/sign"
+	"ostree-push/report"
 )
 
 // This file applies the configuration to a receive: which repository, which
@@ -41,146 +38,24 @@ func (l Limits) load() (*config.Policy, error) {
 }
 
 // find finds the repository that a pusher calls name, and the policy for it.
-func (l Limits) find(policy *config.Policy, name string) (*location, *config.Config, error) {
+func (l Limits) find(policy *config.Policy, name string) (*locate.Location, *config.Config, error) {
 	root := policy.Root()
 	if l.Root != "" {
 		root = l.Root
 	}
-	at, err := locate(root, name)
+	at, err := locate.Find(root, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := policy.For(at.access())
+	c, err := policy.For(at.Path())
 	if err == nil {
 		err = c.Limit(l.Refs, l.NoForce)
 	}
 	if err != nil {
-		at.close()
+		at.Close()
 		return nil, nil, err
 	}
 	return at, c, nil
-}
-
-// location is where a repository is.
-type location struct {
-	name string   // as the pusher calls it
-	path string   // absolute
-	dir  *os.File // the directory itself, if it has to be below a root
-}
-
-// errNotFound is the answer to a name that leads to no repository, or to one that is
-// none of the pusher's business: nothing in it says which.
-func errNotFound(name string) error {
-	return cli.Hint(fmt.Errorf("repo %s not found", printable(name)),
-		"REPO is a path on the server: from the account's home, or from root if its configuration has one")
-}
-
-// locate finds the repository that a pusher calls name. With root, that is one
-// below it, and whatever else name may be, it is said not to be there.
-func locate(root, name string) (*location, error) {
-	notFound := errNotFound(name)
-	if root == "" {
-		abs, err := filepath.Abs(name)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := os.Stat(abs); errors.Is(err, fs.ErrNotExist) {
-			return nil, notFound
-		}
-		return &location{name: name, path: abs}, nil
-	}
-	realRoot, err := realPath(root)
-	if err != nil {
-		return nil, notFound
-	}
-	path := name
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(root, path)
-	}
-	real, err := realPath(path)
-	if err != nil {
-		return nil, notFound
-	}
-	below, err := filepath.Rel(realRoot, real)
-	if err != nil || !filepath.IsLocal(below) {
-		return nil, notFound
-	}
-	dir, err := openBelow(realRoot, below)
-	if err != nil {
-		return nil, notFound
-	}
-	return &location{name, real, dir}, nil
-}
-
-// openBelow opens the directory at a path without links below root: links that
-// have come in since the path was found to have none are not followed.
-func openBelow(root, path string) (*os.File, error) {
-	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	fd, err := unix.Open(root, flags, 0)
-	if err != nil {
-		return nil, err
-	}
-	for part := range strings.SplitSeq(path, "/") {
-		next, err := unix.Openat(fd, part, flags|unix.O_NOFOLLOW, 0)
-		unix.Close(fd)
-		if err != nil {
-			return nil, err
-		}
-		fd = next
-	}
-	return os.NewFile(uintptr(fd), filepath.Join(root, path)), nil
-}
-
-// access returns a path by which this process gets to the directory that was
-// found, whatever is at its path by now.
-func (l *location) access() string {
-	if l.dir == nil {
-		return l.path
-	}
-	path := fmt.Sprintf("/proc/self/fd/%d", l.dir.Fd())
-	if _, err := os.Stat(path); err != nil {
-		return l.path // there is no /proc
-	}
-	return path
-}
-
-// forOthers returns the path for other programs, if it still leads to the
-// directory that was found.
-func (l *location) forOthers() (string, error) {
-	if l.dir == nil {
-		return l.path, nil
-	}
-	found, err := l.dir.Stat()
-	if err != nil {
-		return "", err
-	}
-	now, err := os.Stat(l.path)
-	if err != nil || !os.SameFile(found, now) {
-		return "", fmt.Errorf("repo %s has been moved", printable(l.name))
-	}
-	return l.path, nil
-}
-
-func (l *location) close() {
-	if l.dir != nil {
-		l.dir.Close()
-	}
-}
-
-// printable returns what a pusher has sent with everything escaped that could
-// do something to a terminal or a log.
-func printable(s string) string {
-	q := strconv.QuoteToGraphic(s)
-	return q[1 : len(q)-1]
-}
-
-// realPath returns the absolute path of what path leads to.
-func realPath(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	return filepath.EvalSymlinks(abs)
 }
 
 // checkRefs returns an error that names the refs which may not be received.
@@ -296,5 +171,5 @@ func shortened(s string) string {
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
-	return printable(s)
+	return report.Printable(s)
 }

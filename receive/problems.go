@@ -11,6 +11,7 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/receive/sign"
 )
 
@@ -19,13 +20,13 @@ import (
 
 // problems returns what is wrong with the policy, a line each, for a receive by this
 // account: for one repository, or for all if at is nil.
-func (l Limits) problems(policy *config.Policy, at *location) []string {
+func (l Limits) problems(policy *config.Policy, at *locate.Location) []string {
 	if at != nil {
-		c, err := policy.For(at.access())
+		c, err := policy.For(at.Path())
 		if err != nil {
 			return []string{err.Error()}
 		}
-		return problemsOf(c, at.access())
+		return problemsOf(c, at.Path())
 	}
 	all := problemsOf(policy.Global(), "")
 	for _, path := range policy.OwnRepos() {

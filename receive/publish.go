@@ -133,7 +133,7 @@ func (r *receiver) updateFlatpak(ctx context.Context) error {
 	if r.config.GPGHomedir != "" {
 		args = append(args, "--gpg-homedir="+r.config.GPGHomedir)
 	}
-	path, err := r.repo.forOthers()
+	path, err := r.repo.ForOthers()
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
 	for _, ref := range moved {
 		refs = append(refs, string(ref))
 	}
-	path, err := r.repo.forOthers()
+	path, err := r.repo.ForOthers()
 	if err != nil {
 		return err
 	}

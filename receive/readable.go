@@ -46,7 +46,7 @@ func (r *receiver) warnOfUnreadable(moved []ostree.Ref) {
 	slices.Sort(tops)
 	r.sink.Log(report.Warning, fmt.Sprintf("others, such as a web server, can read repo %s, but not %s%s in it: "+
 		"give this account the umask %03o, and once, in the repository, chmod -R %s+rX %s",
-		printable(r.repo.name), hidden[0], more, 0o077&^want, whom(want), strings.Join(slices.Compact(tops), " ")))
+		report.Printable(r.repo.Name), hidden[0], more, 0o077&^want, whom(want), strings.Join(slices.Compact(tops), " ")))
 }
 
 // published returns what a client reads of a repository besides objects, and where it is.

@@ -12,13 +12,14 @@ import (
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
 
 // options says what to receive, and how.
 type options struct {
-	repo   *location
+	repo   *locate.Location
 	url    string
 	refs   []string // none: all
 	config *config.Config
@@ -139,11 +140,11 @@ func (r *receiver) run(ctx context.Context) (err error) {
 
 // openTarget opens the repository to receive into, by an absolute path, since its
 // quarantine refers to it by that.
-func openTarget(at *location) (*ostree.Repo, error) {
-	name := printable(at.name)
-	target, err := ostree.Open(at.access())
+func openTarget(at *locate.Location) (*ostree.Repo, error) {
+	name := report.Printable(at.Name)
+	target, err := ostree.Open(at.Path())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotFound(at.name)
+		return nil, locate.NotFound(at.Name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", name, err)
@@ -186,7 +187,7 @@ func choose(source ostree.Refs, names []string) (ostree.Refs, error) {
 		}
 		sum, ok := source[ref]
 		if !ok {
-			return nil, fmt.Errorf("Could not find ref %s in summary file", printable(name))
+			return nil, fmt.Errorf("Could not find ref %s in summary file", report.Printable(name))
 		}
 		chosen[ref] = sum
 	}

@@ -222,7 +222,7 @@ func (r *receiver) warnOfBadRefs(ctx context.Context) error {
 	var warnings []string
 	for ref, err := range bad {
 		if r.config.AllowsRef(string(ref)) {
-			warnings = append(warnings, fmt.Sprintf("ref %s is left out, since it shows no commit: %v", printable(string(ref)), err))
+			warnings = append(warnings, fmt.Sprintf("ref %s is left out, since it shows no commit: %v", report.Printable(string(ref)), err))
 		}
 	}
 	slices.Sort(warnings)

@@ -14,6 +14,7 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
@@ -72,7 +73,7 @@ func (cl updateLine) repos(limits Limits) ([]string, error) {
 func updateByHand(ctx context.Context, limits Limits, cl updateLine, repo, name string, stderr *os.File) error {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = repo, audit.ByHand
-	return limits.within(ctx, entry, func(at *location, c *config.Config, warnings []string, _ *ledger) (report.Totals, error) {
+	return limits.within(ctx, entry, func(at *locate.Location, c *config.Config, warnings []string, _ *ledger) (report.Totals, error) {
 		entry.DryRun = c.DryRun
 		text := report.NewText(stderr, name, commandLine{Common: cl.Common}.textLevel(c))
 		r := &receiver{options: options{repo: at, config: c, output: outputIn(text)}, sink: withWarnings(text, warnings)}
@@ -84,7 +85,7 @@ func updateByHand(ctx context.Context, limits Limits, cl updateLine, repo, name 
 			entry.Refs = append(entry.Refs, audit.Ref{Ref: string(ref), Old: sum, New: sum, Verdict: audit.Signed})
 		}
 		if err != nil {
-			err = fmt.Errorf("update repo %s: %w", printable(repo), err)
+			err = fmt.Errorf("update repo %s: %w", report.Printable(repo), err)
 		}
 		return r.totals, err
 	})

@@ -15,6 +15,7 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
+	"ostree-push/receive/locate"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -55,7 +56,7 @@ func speaksZero(name string, args []string) bool {
 func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin, stdout, stderr *os.File) error {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = cl.Repo, "protocol-0"
-	return limits.within(ctx, entry, func(at *location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
+	return limits.within(ctx, entry, func(at *locate.Location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
 		entry.DryRun = c.DryRun
 		level := c.LogLevel
 		if cl.Quiet || cl.Verbose || cl.Debug {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ostree-push/ostree"
+	"ostree-push/report"
 )
 
 // zeroCommand is what a message of protocol 0 is about.
@@ -93,5 +94,5 @@ func (w *zeroWire) reply(result bool, message string) error {
 	if len(message) > most {
 		message = message[:most]
 	}
-	return w.write(zeroStatus, ostree.Vardict{"result": result, "message": printable(message)})
+	return w.write(zeroStatus, ostree.Vardict{"result": result, "message": report.Printable(message)})
 }

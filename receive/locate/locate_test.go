@@ -1,4 +1,4 @@
-package receive
+package locate
 
 import (
 	"os"
@@ -27,12 +27,12 @@ func TestLocationSwapped(t *testing.T) {
 		}
 	}
 
-	at, err := locate(root, "group/repo")
+	at, err := Find(root, "group/repo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer at.close()
-	if path, err := at.forOthers(); err != nil || path != filepath.Join(root, "group/repo") {
+	defer at.Close()
+	if path, err := at.ForOthers(); err != nil || path != filepath.Join(root, "group/repo") {
 		t.Errorf("before: %s, %v", path, err)
 	}
 	mine := filepath.Join(group, "repo", "mine")
@@ -41,24 +41,24 @@ func TestLocationSwapped(t *testing.T) {
 	}
 
 	swap()
-	if _, err := os.Stat(filepath.Join(at.access(), "mine")); err != nil {
+	if _, err := os.Stat(filepath.Join(at.Path(), "mine")); err != nil {
 		t.Errorf("this process goes to another directory: %v", err)
 	}
-	if path, err := at.forOthers(); err == nil {
+	if path, err := at.ForOthers(); err == nil {
 		t.Errorf("other programs would go to %s", path)
 	}
 	if dir, err := openBelow(root, "group/repo"); err == nil {
 		dir.Close()
 		t.Error("the link was followed")
 	}
-	if _, err := locate(root, "group/repo"); err == nil || err.Error() != "repo group/repo not found" {
+	if _, err := Find(root, "group/repo"); err == nil || err.Error() != "repo group/repo not found" {
 		t.Errorf("afterwards: %v", err)
 	}
 }
 
 // What a pusher calls a repository cannot write on a terminal, nor into a log.
 func TestPrintable(t *testing.T) {
-	_, err := locate(t.TempDir(), "a\x1b[2J\nb\"")
+	_, err := Find(t.TempDir(), "a\x1b[2J\nb\"")
 	if err == nil || strings.ContainsAny(err.Error(), "\x1b\n") {
 		t.Errorf("%q", err)
 	}
