@@ -11,11 +11,15 @@ import (
 	"time"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
 
 // This file is one way to fill a quarantine: libostree pulls from a URL.
+
+// remoteName is the quarantine's only remote.
+const remoteName = "_receive"
 
 const (
 	// retries of a request that fails for a passing reason.
@@ -64,7 +68,7 @@ type pullFiller struct {
 }
 
 // start makes the source the remote of the quarantine.
-func (p *pullFiller) start(_ context.Context, q *quarantine) error {
+func (p *pullFiller) start(_ context.Context, q *quarantine.Quarantine) error {
 	remote := p.source.String()
 	if p.source.Scheme != "file" {
 		var err error
@@ -83,16 +87,18 @@ func (p *pullFiller) close() {
 }
 
 // connectKeys makes a remote that nothing is pulled from, for its keys.
-func (r *receiver) connectKeys(q *quarantine) error { return r.addRemote(q, "file:///nowhere") }
+func (r *receiver) connectKeys(q *quarantine.Quarantine) error {
+	return r.addRemote(q, "file:///nowhere")
+}
 
-func (r *receiver) addRemote(q *quarantine, remote string) error {
+func (r *receiver) addRemote(q *quarantine.Quarantine, remote string) error {
 	options := map[string]string{}
 	if r.keyring != nil {
 		// The name of the file may have characters in it that separate names
 		// in this option.
 		options["gpgkeypath"] = fmt.Sprintf("/proc/self/fd/%d", r.keyring.Fd())
 	}
-	if err := q.repo.AddRemote(remoteName, remote, options); err != nil {
+	if err := q.Repo.AddRemote(remoteName, remote, options); err != nil {
 		return fmt.Errorf("set up the source: %w", err)
 	}
 	return nil
@@ -100,7 +106,7 @@ func (r *receiver) addRemote(q *quarantine, remote string) error {
 
 // fillCommits lists the source's refs and brings the commit objects of the
 // wanted ones into the quarantine, without their content.
-func (p *pullFiller) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
+func (p *pullFiller) fillCommits(ctx context.Context, q *quarantine.Quarantine) (*offers, error) {
 	source, err := p.sourceRefs(ctx, q)
 	if err != nil {
 		return nil, err
@@ -165,10 +171,10 @@ func (r *receiver) isWhole(ctx context.Context, sum ostree.Checksum) (bool, erro
 }
 
 // loadOffers reads the commits of wanted, which have arrived.
-func loadOffers(q *quarantine, wanted, current ostree.Refs) (*offers, error) {
+func loadOffers(q *quarantine.Quarantine, wanted, current ostree.Refs) (*offers, error) {
 	result := &offers{current: current}
 	for _, ref := range wanted.Sorted() {
-		commit, err := q.repo.LoadCommit(wanted[ref])
+		commit, err := q.Repo.LoadCommit(wanted[ref])
 		if err != nil {
 			result.close()
 			return nil, fmt.Errorf("ref %s: commit %s: %w", ref, wanted[ref], err)
@@ -180,19 +186,19 @@ func loadOffers(q *quarantine, wanted, current ostree.Refs) (*offers, error) {
 
 // fillContent brings everything that the accepted commits need and the target
 // does not have into the quarantine.
-func (p *pullFiller) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
+func (p *pullFiller) fillContent(ctx context.Context, q *quarantine.Quarantine, accepted []verdict) error {
 	if len(accepted) == 0 {
 		return nil
 	}
 	if err := p.pull(ctx, q, checksums(accepted), 0); err != nil {
 		return fmt.Errorf("fetch the objects: %w", err)
 	}
-	return q.checkAll(ctx)
+	return q.Check(ctx)
 }
 
 // fetch brings single objects into the quarantine: a pull does not look for what a commit lacks that the
 // target takes for whole.
-func (p *pullFiller) fetch(ctx context.Context, q *quarantine, objects []stream.Entry) error {
+func (p *pullFiller) fetch(ctx context.Context, q *quarantine.Quarantine, objects []stream.Entry) error {
 	for _, e := range objects {
 		if err := p.fetchObject(ctx, q, e); err != nil {
 			return fmt.Errorf("fetch object %s, which is missing: %w", e.Name(), err)
@@ -202,8 +208,8 @@ func (p *pullFiller) fetch(ctx context.Context, q *quarantine, objects []stream.
 	return nil
 }
 
-func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine, e stream.Entry) (err error) {
-	f, err := q.create(e.Type, e.Sum)
+func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine.Quarantine, e stream.Entry) (err error) {
+	f, err := q.Create(e)
 	if err != nil {
 		return err
 	}
@@ -212,7 +218,7 @@ func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine, e stream.En
 			os.Remove(f.Name())
 		}
 	}()
-	to := &spaceWriter{q: q, to: f}
+	to := q.SpaceWriter(f)
 	if p.gateway != nil {
 		err = p.fetchFile(ctx, to, ostree.ArchivePath(e.Type, e.Sum))
 	} else {
@@ -224,7 +230,7 @@ func (p *pullFiller) fetchObject(ctx context.Context, q *quarantine, e stream.En
 	if info, err := f.Stat(); err == nil {
 		p.r.totals.Bytes += info.Size()
 	}
-	return checkFile(ctx, f, e)
+	return quarantine.CheckFile(ctx, f, e)
 }
 
 // fetchFile writes a file of the source, which is not to be waited for longer than the configured timeout.
@@ -237,28 +243,6 @@ func (p *pullFiller) fetchFile(ctx context.Context, to io.Writer, path string) e
 		timer.Reset(p.r.config.Timeout)
 		return to.Write(b)
 	}), path))
-}
-
-// spaceWriter writes a file of unknown size as long as there is room for it.
-type spaceWriter struct {
-	q    *quarantine
-	to   io.Writer
-	room uint64 // bytes, when the free space was looked at last, at most spaceAtOnce
-}
-
-// spaceAtOnce is how many bytes are written between two looks at the free space.
-const spaceAtOnce = 8 << 20
-
-func (w *spaceWriter) Write(p []byte) (int, error) {
-	if uint64(len(p)) > w.room {
-		space, err := w.q.spaceFor(uint64(len(p)))
-		if err != nil {
-			return 0, err
-		}
-		w.room = min(space, max(spaceAtOnce, uint64(len(p))))
-	}
-	w.room -= uint64(len(p))
-	return w.to.Write(p)
 }
 
 type writerFunc func([]byte) (int, error)
@@ -298,12 +282,12 @@ func checksums(vs []verdict) []ostree.Checksum {
 }
 
 // sourceRefs reads the source's summary.
-func (p *pullFiller) sourceRefs(ctx context.Context, q *quarantine) (ostree.Refs, error) {
+func (p *pullFiller) sourceRefs(ctx context.Context, q *quarantine.Quarantine) (ostree.Refs, error) {
 	ctx, cancel := withPatience(ctx, p.r.config.Timeout, errStalled)
 	defer cancel()
 	var summary []byte
 	err := p.leaveBehind(ctx, func() (err error) {
-		summary, err = q.repo.FetchSummary(ctx, remoteName, retries)
+		summary, err = q.Repo.FetchSummary(ctx, remoteName, retries)
 		return err
 	})
 	if err != nil {
@@ -323,13 +307,13 @@ var errStalled = errors.New("the source does not send any more")
 
 // pull brings commits into the quarantine. MIRROR and TRUSTED_HTTP store
 // content objects as they arrive; the import checks every one.
-func (p *pullFiller) pull(ctx context.Context, q *quarantine, commits []ostree.Checksum, flags ostree.PullFlags) error {
+func (p *pullFiller) pull(ctx context.Context, q *quarantine.Quarantine, commits []ostree.Checksum, flags ostree.PullFlags) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var last atomic.Pointer[ostree.PullProgress]
 	stall := newStallWatch(time.Now(), p.r.config.Timeout, func() { cancel(errStalled) })
 	err := p.leaveBehind(ctx, func() error {
-		return q.repo.Pull(ctx, ostree.PullOptions{
+		return q.Repo.Pull(ctx, ostree.PullOptions{
 			Remote:  remoteName,
 			Commits: commits,
 			Flags:   flags | ostree.PullMirror | ostree.PullTrustedHTTP,
@@ -338,7 +322,7 @@ func (p *pullFiller) pull(ctx context.Context, q *quarantine, commits []ostree.C
 				last.Store(&now)
 				stall.see(time.Now(), now)
 				if flags&ostree.PullCommitOnly == 0 {
-					if err := q.checkSpace(); err != nil {
+					if err := q.CheckSpace(); err != nil {
 						cancel(err)
 					}
 					p.r.sink.Progress(report.Progress{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -12,13 +13,13 @@ import (
 // it has been compared with its checksum.
 type filler interface {
 	// start gets the quarantine ready, with the keys to verify with.
-	start(ctx context.Context, q *quarantine) error
+	start(ctx context.Context, q *quarantine.Quarantine) error
 	// fillCommits lists the source's refs, and brings the commits of those that
 	// are wanted into the quarantine.
-	fillCommits(ctx context.Context, q *quarantine) (*offers, error)
+	fillCommits(ctx context.Context, q *quarantine.Quarantine) (*offers, error)
 	// fillContent brings what the accepted commits need, and the target does not have, into the
 	// quarantine, as far as the source tells without being asked. There may be no commits.
-	fillContent(ctx context.Context, q *quarantine, accepted []verdict) error
+	fillContent(ctx context.Context, q *quarantine.Quarantine, accepted []verdict) error
 	source
 	// close ends all dealings with the source.
 	close()
@@ -28,7 +29,7 @@ type filler interface {
 type source interface {
 	// fetch brings objects into the quarantine that the source is asked for by name, of which there is one
 	// at least. It is an error if it cannot have all of them.
-	fetch(ctx context.Context, q *quarantine, objects []stream.Entry) error
+	fetch(ctx context.Context, q *quarantine.Quarantine, objects []stream.Entry) error
 }
 
 // progressMeter shows progress now and then.

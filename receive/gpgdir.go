@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	"ostree-push/internal/held"
 	"ostree-push/ostree"
 )
 
@@ -30,7 +31,7 @@ func newGPGDir() (*gpgDir, error) {
 		return nil, err
 	}
 	removeAbandonedGPGDirs(tmp)
-	path, held, err := makeHeldDir(tmp, gpgDirPrefix)
+	path, held, err := held.Make(tmp, gpgDirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for gpg: %w", err)
 	}
@@ -55,7 +56,7 @@ func removeAbandonedGPGDirs(tmp string) {
 			continue
 		}
 		d := gpgDir{path: filepath.Join(tmp, entry.Name())}
-		if d.held, err = hold(d.path); err != nil {
+		if d.held, err = held.Hold(d.path); err != nil {
 			continue
 		}
 		if isOurs(d.held) {

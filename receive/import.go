@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -19,7 +20,7 @@ import (
 const askMost = 100_000
 
 // complete asks the source for what commits lack, until nothing is missing.
-func (r *receiver) complete(ctx context.Context, q *quarantine, commits []ostree.Checksum) error {
+func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, commits []ostree.Checksum) error {
 	asked := map[stream.Entry]struct{}{}
 	for {
 		missing, err := r.missing(ctx, q, commits)
@@ -41,10 +42,10 @@ func (r *receiver) complete(ctx context.Context, q *quarantine, commits []ostree
 
 // missing returns objects that commits name, and that are neither in the quarantine nor in the
 // target, askMost at most. Of a tree that is missing it knows nothing more.
-func (r *receiver) missing(ctx context.Context, q *quarantine, commits []ostree.Checksum) ([]stream.Entry, error) {
+func (r *receiver) missing(ctx context.Context, q *quarantine.Quarantine, commits []ostree.Checksum) ([]stream.Entry, error) {
 	var found missingObjects
-	err := walkTrees(ctx, q.repo, commits, func(e stream.Entry) error {
-		if q.hasObject(e.Type, e.Sum) {
+	err := walkTrees(ctx, q.Repo, commits, func(e stream.Entry) error {
+		if q.Has(e) {
 			return nil
 		}
 		has, err := r.target.HasObject(ctx, e.Type, e.Sum)
@@ -85,16 +86,16 @@ var errLostObjects = errors.New("objects that were there have been removed meanw
 
 // importObjects takes over into a transaction what commits consist of, and the commits. Everything in the
 // quarantine has been checked. What is neither there nor in the target is errLostObjects.
-func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine, commits []ostree.Checksum) error {
+func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, commits []ostree.Checksum) error {
 	r.sink.Log(report.Debug, "Importing the objects")
-	err := walkTrees(ctx, q.repo, commits, func(e stream.Entry) error {
+	err := walkTrees(ctx, q.Repo, commits, func(e stream.Entry) error {
 		return r.importObject(ctx, tx, q, e)
 	})
 	if err != nil {
 		return fmt.Errorf("import the objects: %w", err)
 	}
 	for _, sum := range commits {
-		if err := tx.ImportCommit(ctx, q.repo, sum); err != nil {
+		if err := tx.ImportCommit(ctx, q.Repo, sum); err != nil {
 			return fmt.Errorf("import commit %s: %w", sum, err)
 		}
 	}
@@ -103,21 +104,21 @@ func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q 
 
 // importObject imports an object, unless the target has it: what is published is
 // not to be replaced by another encoding of the same.
-func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *quarantine, e stream.Entry) error {
+func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, e stream.Entry) error {
 	has, err := r.target.HasObject(ctx, e.Type, e.Sum)
 	if err != nil || has {
 		return err
 	}
-	if !q.hasObject(e.Type, e.Sum) {
+	if !q.Has(e) {
 		return fmt.Errorf("object %s: %w", e.Name(), errLostObjects)
 	}
 	// Content may become larger than it was.
 	if e.Type == ostree.ObjectFile && r.target.Mode() != ostree.ModeArchive {
-		if err := q.checkSpace(); err != nil {
+		if err := q.CheckSpace(); err != nil {
 			return err
 		}
 	}
-	if err := tx.Import(ctx, q.repo, e.Type, e.Sum); err != nil {
+	if err := tx.Import(ctx, q.Repo, e.Type, e.Sum); err != nil {
 		return fmt.Errorf("object %s: %w", e.Name(), err)
 	}
 	return nil

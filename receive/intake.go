@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
+	"ostree-push/internal/workers"
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -23,18 +21,18 @@ import (
 // what they are written from; large ones are checked when they have been written. All
 // processors check, while others still arrive.
 type intake struct {
-	q     *quarantine
+	q     *quarantine.Quarantine
 	sink  report.Sink
 	total int
 	bytes atomic.Int64
-	room  room
+	room  *quarantine.Room
 
 	ctx    context.Context // ends with the first failure, or when its parent does
 	cancel context.CancelCauseFunc
 	work   chan *batch
 	free   chan *batch
 	// checkers check what comes in work.
-	checkers *workers
+	checkers *workers.Workers
 
 	mu       sync.Mutex
 	missing  map[stream.Entry]struct{}
@@ -48,9 +46,8 @@ type intake struct {
 }
 
 const (
-	// batchSize is the size of the largest object, in bytes, that is checked in
-	// memory, and of the buffer for several smaller ones.
-	batchSize = 512 << 10
+	// batchSize is the size of the buffer for several small objects, in bytes.
+	batchSize = quarantine.SmallSize
 	// blockSize is about what the smallest file takes.
 	blockSize = 4096
 )
@@ -68,15 +65,15 @@ type arrived struct {
 	size int
 }
 
-func newIntake(ctx context.Context, q *quarantine, sink report.Sink, missing map[stream.Entry]struct{}) *intake {
-	in := &intake{q: q, sink: sink, total: len(missing), room: room{q: q}, missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
+func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, missing map[stream.Entry]struct{}) *intake {
+	in := &intake{q: q, sink: sink, total: len(missing), room: q.NewRoom(), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
 	buffers := 2*runtime.GOMAXPROCS(0) + 2
 	in.work, in.free = make(chan *batch, buffers), make(chan *batch, buffers)
 	for range buffers {
 		in.free <- &batch{}
 	}
-	in.checkers = startWorkers(in.work, func(b *batch) {
+	in.checkers = workers.Start(in.work, func(b *batch) {
 		if err := in.check(b); err != nil {
 			in.fail(err)
 		}
@@ -136,7 +133,7 @@ func (in *intake) enter(conn *stream.Conn, leave func()) error {
 func (in *intake) finish() error {
 	<-in.ended
 	close(in.work)
-	in.checkers.wait()
+	in.checkers.Wait()
 	defer in.cancel(nil)
 	if in.failure != nil {
 		return in.failure
@@ -145,7 +142,7 @@ func (in *intake) finish() error {
 		return in.broken
 	}
 	for e := range in.missing {
-		return faulty(fmt.Errorf("object %s has not been sent", e.Sum))
+		return quarantine.Fault(fmt.Errorf("object %s has not been sent", e.Sum))
 	}
 	return nil
 }
@@ -181,7 +178,7 @@ func (in *intake) read(conn *stream.Conn) error {
 		if b != nil && int64(len(b.buffer))+size > batchSize {
 			submit()
 		}
-		if size > batchSize {
+		if size > quarantine.SmallSize {
 			err = in.readLarge(conn, e, size)
 		} else {
 			if b == nil {
@@ -202,7 +199,7 @@ func (in *intake) claim(e stream.Entry) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if _, ok := in.missing[e]; !ok {
-		return faulty(fmt.Errorf("object %s: nobody asked for it", e.Sum))
+		return quarantine.Fault(fmt.Errorf("object %s: nobody asked for it", e.Sum))
 	}
 	delete(in.missing, e)
 	return nil
@@ -218,9 +215,9 @@ func (in *intake) count(size int64) {
 // space returns an error if an object is too large for its kind, or for the disk.
 func (in *intake) space(e stream.Entry, size int64) error {
 	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
-		return faulty(fmt.Errorf("%d bytes are too many", size))
+		return quarantine.Fault(fmt.Errorf("%d bytes are too many", size))
 	}
-	return in.room.take(max(size, blockSize))
+	return in.room.Take(max(size, blockSize))
 }
 
 // read adds a small object to the batch.
@@ -240,11 +237,11 @@ func (b *batch) read(conn *stream.Conn, e stream.Entry, size int) error {
 
 // readLarge writes an object, and has it checked.
 func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error {
-	f, err := in.q.create(e.Type, e.Sum)
+	f, err := in.q.Create(e)
 	if err != nil {
 		return err
 	}
-	if err := conn.Body(roomWriter{f, &in.room}, size); err != nil {
+	if err := conn.Body(in.room.Writer(f), size); err != nil {
 		os.Remove(f.Name())
 		return errors.Join(err, f.Close())
 	}
@@ -258,15 +255,15 @@ func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error
 func (in *intake) check(b *batch) error {
 	if b.large != nil {
 		e := b.items[0]
-		err := checkFile(in.ctx, b.large, e.Entry)
+		err := quarantine.CheckFile(in.ctx, b.large, e.Entry)
 		if errors.Is(err, ostree.ErrCancelled) {
 			err = nil // whoever resumes checks it
 		}
-		err = faulty(err)
+		err = quarantine.Fault(err)
 		if err := errors.Join(err, b.large.Close()); err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)
 		}
-		in.q.wrote(int64(e.size))
+		in.q.Wrote(int64(e.size))
 		return nil
 	}
 	data := b.buffer
@@ -274,106 +271,16 @@ func (in *intake) check(b *batch) error {
 		if in.failed() != nil {
 			return nil
 		}
-		err := faulty(ostree.CheckBytes(e.Type, e.Sum, data[:e.size]))
+		err := quarantine.Fault(ostree.CheckBytes(e.Type, e.Sum, data[:e.size]))
 		if err == nil {
-			err = in.q.write(e.Type, e.Sum, data[:e.size])
+			err = in.q.Write(e.Entry, data[:e.size])
 		}
 		if err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)
 		}
-		in.room.wrote(int64(max(e.size, blockSize)))
+		in.room.Wrote(int64(max(e.size, blockSize)))
 		data = data[e.size:]
 	}
-	in.q.wrote(int64(len(b.buffer)))
-	return nil
-}
-
-// checkFile checks an object that has a file to itself.
-func checkFile(ctx context.Context, f *os.File, e stream.Entry) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > batchSize && e.Type == ostree.ObjectFile {
-		return ostree.CheckContentFile(ctx, e.Sum, f)
-	}
-	if e.Type != ostree.ObjectFile && info.Size() > ostree.MaxMetadataSize {
-		return fmt.Errorf("%d bytes are too many", info.Size())
-	}
-	data := make([]byte, info.Size())
-	if _, err := f.ReadAt(data, 0); err != nil {
-		return err
-	}
-	return ostree.CheckBytes(e.Type, e.Sum, data)
-}
-
-// checkAll checks all objects in the quarantine.
-func (q *quarantine) checkAll(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	work := make(chan stream.Entry, 1000)
-	checkers := startWorkers(work, func(e stream.Entry) {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := q.checkObject(ctx, e); err != nil {
-			cancel(fmt.Errorf("object %s: %w", e.Name(), err))
-		}
-	})
-	err := q.eachObject(func(e stream.Entry) { work <- e })
-	close(work)
-	checkers.wait()
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("receive the objects: %w", err)
-	}
-	return nil
-}
-
-// checkObject checks one object in the quarantine.
-func (q *quarantine) checkObject(ctx context.Context, e stream.Entry) error {
-	f, err := os.OpenFile(q.objectPath(e.Type, e.Sum), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	// Whoever has left it may have had another umask, and an older version.
-	if err := f.Chmod(objectMode); err != nil {
-		return err
-	}
-	return faulty(checkFile(ctx, f, e))
-}
-
-// eachObject calls f for each object in the quarantine.
-func (q *quarantine) eachObject(f func(stream.Entry)) error {
-	objects := filepath.Join(q.dir, "objects")
-	dirs, err := os.ReadDir(objects) // no Glob: the path may have characters of a pattern
-	if err != nil {
-		return err
-	}
-	for _, d := range dirs {
-		if len(d.Name()) != 2 {
-			continue
-		}
-		dir := filepath.Join(objects, d.Name())
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return err
-		}
-		for _, entry := range entries {
-			hex, extension, _ := strings.Cut(entry.Name(), ".")
-			sum, err := ostree.ParseChecksum(filepath.Base(dir) + hex)
-			if err != nil {
-				continue
-			}
-			for _, t := range []ostree.ObjectType{ostree.ObjectFile, ostree.ObjectDirTree, ostree.ObjectDirMeta, ostree.ObjectCommit} {
-				if t.Extension() == extension {
-					f(stream.Entry{Type: t, Sum: sum})
-				}
-			}
-		}
-	}
+	in.q.Wrote(int64(len(b.buffer)))
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -47,12 +47,12 @@ type door struct {
 }
 
 // openDoor listens in the quarantine.
-func openDoor(q *quarantine) (*door, error) {
+func openDoor(q *quarantine.Quarantine) (*door, error) {
 	var random [16]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
-	listener, err := net.ListenUnix("unix", socketIn(q.held))
+	listener, err := net.ListenUnix("unix", socketIn(q.Dir()))
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func socketIn(dir *os.File) *net.UnixAddr {
 }
 
 // secret is what a pusher has to know to join.
-func (d *door) secret(q *quarantine) string { return filepath.Base(q.dir) + "/" + d.key }
+func (d *door) secret(q *quarantine.Quarantine) string { return q.Name() + "/" + d.key }
 
 func (d *door) close() { d.listener.Close() }
 
@@ -172,10 +172,10 @@ func join(ctx context.Context, limits Limits, cl commandLine, f *streamFiller, s
 func knock(at *locate.Location, secret string, stdin *os.File) (*net.UnixConn, error) {
 	errNone := errors.New("there is no such push")
 	name, key, _ := strings.Cut(secret, "/")
-	if !strings.HasPrefix(name, quarantinePrefix) || key == "" {
+	if key == "" {
 		return nil, errNone
 	}
-	dir, err := os.OpenFile(filepath.Join(at.Path(), "tmp", name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	dir, err := quarantine.OpenDir(at.Path(), name)
 	if err != nil {
 		return nil, errNone
 	}
@@ -203,7 +203,7 @@ func knock(at *locate.Location, secret string, stdin *os.File) (*net.UnixConn, e
 }
 
 // sendHello tells the pusher how to join.
-func (f *streamFiller) sendHello(q *quarantine) error {
+func (f *streamFiller) sendHello(q *quarantine.Quarantine) error {
 	var hello stream.HelloMessage
 	var err error
 	if f.door, err = openDoor(q); err == nil {

@@ -13,6 +13,7 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/quarantine"
 	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
@@ -126,9 +127,9 @@ func (r *receiver) loadKeys() error {
 
 // verify checks the signatures of all that is offered, and that it is signed for where it
 // is to go. One that is wrong fails the receive: somebody is not who they should be.
-func (r *receiver) verify(ctx context.Context, q *quarantine, offered *offers) error {
+func (r *receiver) verify(ctx context.Context, q *quarantine.Quarantine, offered *offers) error {
 	for _, o := range offered.offers {
-		if err := r.verifier.VerifyCommit(ctx, q.repo, o.commit.Checksum); err != nil {
+		if err := r.verifier.VerifyCommit(ctx, q.Repo, o.commit.Checksum); err != nil {
 			return cli.Hint(fmt.Errorf("ref %s: commit %s: %w", o.ref, o.commit.Checksum, err),
 				"sign the commit with a key that the server trusts, and push again (ostree-gpg-sign(1), ostree-sign(1))")
 		}

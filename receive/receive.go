@@ -13,6 +13,7 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/quarantine"
 	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
@@ -87,18 +88,18 @@ func (r *receiver) run(ctx context.Context) (err error) {
 	defer target.Close()
 	r.target = target
 
-	q, err := newQuarantine(target)
+	q, err := quarantine.New(target)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if keeps(err) {
-			q.leave()
+			q.Leave()
 		} else {
-			q.remove()
+			q.Remove()
 		}
 	}()
-	defer func() { err = q.hintOnSpace(err) }()
+	defer func() { err = q.HintOnSpace(err) }()
 	if err := r.filler.start(ctx, q); err != nil {
 		return err
 	}
@@ -193,3 +194,7 @@ func choose(source ostree.Refs, names []string) (ostree.Refs, error) {
 	}
 	return chosen, nil
 }
+
+// keeps reports whether what has arrived is of use to the next push, when a receive has ended with
+// an error: unless something was wrong with it.
+func keeps(err error) bool { return err != nil && !quarantine.IsFault(err) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -56,7 +57,7 @@ func (e eventFrames) Write(line []byte) (int, error) {
 	return len(line), e.conn.Write(stream.Event, line)
 }
 
-func (f *streamFiller) start(ctx context.Context, q *quarantine) error {
+func (f *streamFiller) start(ctx context.Context, q *quarantine.Quarantine) error {
 	if err := f.r.connectKeys(q); err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (f *streamFiller) start(ctx context.Context, q *quarantine) error {
 
 // fillCommits says which refs there are, and takes those that are offered and
 // their commits.
-func (f *streamFiller) fillCommits(ctx context.Context, q *quarantine) (*offers, error) {
+func (f *streamFiller) fillCommits(ctx context.Context, q *quarantine.Quarantine) (*offers, error) {
 	have, err := f.r.target.Refs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list refs: %w", err)
@@ -119,10 +120,10 @@ func (f *streamFiller) readOffer() (ostree.Refs, error) {
 	for _, o := range offered {
 		ref, err := ostree.ParseRef(o.Ref)
 		if err != nil {
-			return nil, faulty(fmt.Errorf("refs of the pusher: %w", err))
+			return nil, quarantine.Fault(fmt.Errorf("refs of the pusher: %w", err))
 		}
 		if source[ref], err = ostree.ParseChecksum(o.Commit); err != nil {
-			return nil, faulty(fmt.Errorf("refs of the pusher: ref %s: %w", ref, err))
+			return nil, quarantine.Fault(fmt.Errorf("refs of the pusher: ref %s: %w", ref, err))
 		}
 	}
 	return source, nil
@@ -130,7 +131,7 @@ func (f *streamFiller) readOffer() (ostree.Refs, error) {
 
 // readCommits stores and checks the commits that come, which have to be commits
 // of offered refs.
-func (f *streamFiller) readCommits(ctx context.Context, q *quarantine, source ostree.Refs) error {
+func (f *streamFiller) readCommits(ctx context.Context, q *quarantine.Quarantine, source ostree.Refs) error {
 	due := map[ostree.Checksum]bool{}
 	for _, sum := range source {
 		due[sum] = true
@@ -161,17 +162,17 @@ func (f *streamFiller) readCommits(ctx context.Context, q *quarantine, source os
 	}
 }
 
-func (f *streamFiller) storeCommit(ctx context.Context, q *quarantine, sum ostree.Checksum, object, detached []byte) error {
+func (f *streamFiller) storeCommit(ctx context.Context, q *quarantine.Quarantine, sum ostree.Checksum, object, detached []byte) error {
 	if err := ostree.CheckBytes(ostree.ObjectCommit, sum, object); err != nil {
 		return err
 	}
-	if err := q.write(ostree.ObjectCommit, sum, object); err != nil {
+	if err := q.Write(stream.Entry{Type: ostree.ObjectCommit, Sum: sum}, object); err != nil {
 		return err
 	}
 	if len(detached) == 0 {
 		return nil
 	}
-	return q.repo.WriteDetachedMetadata(ctx, sum, detached)
+	return q.Repo.WriteDetachedMetadata(ctx, sum, detached)
 }
 
 func (f *streamFiller) count(bytes int64) {
@@ -181,11 +182,11 @@ func (f *streamFiller) count(bytes int64) {
 
 // fillContent says which commits are wanted, which may be none, and takes the
 // objects that they need.
-func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted []verdict) error {
+func (f *streamFiller) fillContent(ctx context.Context, q *quarantine.Quarantine, accepted []verdict) error {
 	if err := f.conn.WriteSums(stream.Wanted, checksums(accepted)); err != nil || len(accepted) == 0 {
 		return err
 	}
-	if err := q.markResumable(); err != nil {
+	if err := q.MarkResumable(); err != nil {
 		return err
 	}
 	missing, err := f.readList(ctx, q)
@@ -206,13 +207,13 @@ func (f *streamFiller) fillContent(ctx context.Context, q *quarantine, accepted 
 }
 
 // readList reads what the commits consist of, and answers what of it is missing.
-func (f *streamFiller) readList(ctx context.Context, q *quarantine) (map[stream.Entry]struct{}, error) {
+func (f *streamFiller) readList(ctx context.Context, q *quarantine.Quarantine) (map[stream.Entry]struct{}, error) {
 	var answer stream.Bitmap
 	missing := map[stream.Entry]struct{}{}
-	left := newSalvage(ctx, q)
+	left := q.Resume(ctx)
 	n, err := f.readEntries(ctx, left, &answer, missing)
-	for _, e := range left.finish(f.r.sink) {
-		answer.Set(e.index)
+	for _, e := range f.finishResume(left) {
+		answer.Set(e.Index)
 		missing[e.Entry] = struct{}{}
 	}
 	if err != nil {
@@ -222,7 +223,16 @@ func (f *streamFiller) readList(ctx context.Context, q *quarantine) (map[stream.
 	return missing, f.conn.WriteBitmap(&answer)
 }
 
-func (f *streamFiller) readEntries(ctx context.Context, left *salvage, answer *stream.Bitmap, missing map[stream.Entry]struct{}) (n int, err error) {
+// finishResume returns what is damaged of what an interrupted push has left.
+func (f *streamFiller) finishResume(left *quarantine.Resume) []quarantine.Taken {
+	damaged, taken := left.Finish()
+	if taken > 0 {
+		f.r.sink.Log(report.Info, fmt.Sprintf("Resuming an interrupted push, of which %d objects are here", taken))
+	}
+	return damaged
+}
+
+func (f *streamFiller) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Bitmap, missing map[stream.Entry]struct{}) (n int, err error) {
 	for {
 		payload, err := f.read(stream.List)
 		if err != nil || len(payload) == 0 {
@@ -233,15 +243,15 @@ func (f *streamFiller) readEntries(ctx context.Context, left *salvage, answer *s
 			return n, err
 		}
 		if n+len(entries) > stream.MaxObjects {
-			return n, faulty(fmt.Errorf("more than %d objects", stream.MaxObjects))
+			return n, quarantine.Fault(fmt.Errorf("more than %d objects", stream.MaxObjects))
 		}
 		for _, e := range entries {
 			if _, twice := missing[e]; twice {
-				return n, faulty(fmt.Errorf("object %s is listed twice", e.Sum))
+				return n, quarantine.Fault(fmt.Errorf("object %s is listed twice", e.Sum))
 			}
 			has, err := f.r.target.HasObject(ctx, e.Type, e.Sum)
 			if err == nil && !has {
-				has, err = left.take(e, n)
+				has, err = left.Take(e, n)
 			}
 			if err != nil {
 				return n, err
@@ -256,7 +266,7 @@ func (f *streamFiller) readEntries(ctx context.Context, left *salvage, answer *s
 
 // readObjects takes the objects that are missing, from our own channel and from
 // all that join.
-func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing map[stream.Entry]struct{}) error {
+func (f *streamFiller) readObjects(ctx context.Context, q *quarantine.Quarantine, missing map[stream.Entry]struct{}) error {
 	in := newIntake(ctx, q, f.r.sink, missing)
 	f.in.ctx = in.ctx
 	f.in.expect()
@@ -285,20 +295,20 @@ func (f *streamFiller) readObjects(ctx context.Context, q *quarantine, missing m
 }
 
 // fetch asks the pusher for objects, but for those that an interrupted push has left, and takes them.
-func (f *streamFiller) fetch(ctx context.Context, q *quarantine, missing []stream.Entry) error {
-	left := newSalvage(ctx, q)
+func (f *streamFiller) fetch(ctx context.Context, q *quarantine.Quarantine, missing []stream.Entry) error {
+	left := q.Resume(ctx)
 	var ask []stream.Entry
 	for i, e := range missing {
-		has, err := left.take(e, i)
+		has, err := left.Take(e, i)
 		if err != nil {
-			left.finish(f.r.sink)
+			f.finishResume(left)
 			return err
 		}
 		if !has {
 			ask = append(ask, e)
 		}
 	}
-	for _, e := range left.finish(f.r.sink) {
+	for _, e := range f.finishResume(left) {
 		ask = append(ask, e.Entry)
 	}
 	if len(ask) == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"ostree-push/internal/otrepo"
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/stream"
 )
 
@@ -38,7 +39,7 @@ func FuzzStream(f *testing.F) {
 		defer stdin.Close()
 		for _, url := range []string{stream.URL, stream.JoinURL} {
 			err = run(context.Background(), limits, commandLine{Repo: "repo", URL: url}, "fuzz", stdin, null, null)
-			removeLeftovers(filepath.Join(limits.Root, "repo", "tmp"))
+			quarantine.RemoveLeftovers(filepath.Join(limits.Root, "repo", "tmp"))
 			if after := files(t); after != before {
 				t.Fatalf("%v, and the files were\n%s and are\n%s", err, before, after)
 			}

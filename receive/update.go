@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 )
 
@@ -17,7 +18,7 @@ import (
 const moveRounds = 10
 
 // publish has the target take over what has arrived, and its refs and metadata show it.
-func (r *receiver) publish(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) error {
+func (r *receiver) publish(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) error {
 	for range moveRounds {
 		err := r.publishLocked(ctx, q, wanted, vs)
 		if lost := (*lostError)(nil); !errors.As(err, &lost) {
@@ -39,7 +40,7 @@ func (e *lostError) Unwrap() error { return e.error }
 
 // publishLocked does so as long as nothing is lost before the first ref moves, which is a lostError. What has moved
 // is reported, and its metadata updated, whatever happens to the other refs.
-func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) error {
+func (r *receiver) publishLocked(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) error {
 	lock, err := lockRepo(ctx, r.target, r.sink)
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 	moved := vs.moved()
 	switch {
 	case err == nil:
-		q.startRemoval()
+		q.StartRemoval()
 		vs.giveUp("the ref keeps changing; push again")
 	case len(moved) == 0 && errors.Is(err, errLostObjects):
 		return &lostError{err}
@@ -73,7 +74,7 @@ func (r *receiver) publishLocked(ctx context.Context, q *quarantine, wanted *off
 
 // moveRefs judges, imports and moves until no ref is left that is to move, or that others keep changing. The verdicts
 // that it returns, of whatever came of it, say which refs have moved.
-func (r *receiver) moveRefs(ctx context.Context, q *quarantine, wanted *offers, vs *verdicts) (*verdicts, error) {
+func (r *receiver) moveRefs(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) (*verdicts, error) {
 	for range moveRounds {
 		again, err := r.judgeAgain(ctx, wanted, vs)
 		if err != nil {
@@ -101,7 +102,7 @@ func refsOf(vs []*verdict) []ostree.Ref {
 
 // importAndMove makes accepted commits part of the target, in one transaction, all or none, and then moves
 // their refs. A ref that somebody else has changed meanwhile stays as it is.
-func (r *receiver) importAndMove(ctx context.Context, q *quarantine, due []*verdict) error {
+func (r *receiver) importAndMove(ctx context.Context, q *quarantine.Quarantine, due []*verdict) error {
 	// Nobody is to prune what no ref points to yet.
 	unlock, err := lockShared(ctx, r.target, r.sink)
 	if err != nil {
@@ -123,7 +124,7 @@ func commitsOf(due []*verdict) []ostree.Checksum {
 	return sums
 }
 
-func (r *receiver) importAndMerge(ctx context.Context, q *quarantine, due []*verdict) (err error) {
+func (r *receiver) importAndMerge(ctx context.Context, q *quarantine.Quarantine, due []*verdict) (err error) {
 	tx, err := r.target.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)

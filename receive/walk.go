@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"runtime"
 
+	"ostree-push/internal/workers"
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/stream"
 )
 
@@ -31,7 +33,7 @@ type treeWalk struct {
 	metas   map[ostree.Checksum]struct{} // that have been visited: most directories have the same
 	batch   []ostree.Checksum            // content that is not in work yet
 	work    chan []ostree.Checksum
-	workers *workers
+	workers *workers.Workers
 }
 
 // walkBatch is how many content objects are handed on at once.
@@ -42,7 +44,7 @@ func walkTrees(ctx context.Context, repo *ostree.Repo, commits []ostree.Checksum
 	w := &treeWalk{repo: repo, visit: visit, heights: map[ostree.Checksum]int{}, metas: map[ostree.Checksum]struct{}{}}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.work = make(chan []ostree.Checksum, 2*runtime.GOMAXPROCS(0))
-	w.workers = startWorkers(w.work, func(sums []ostree.Checksum) {
+	w.workers = workers.Start(w.work, func(sums []ostree.Checksum) {
 		for _, sum := range sums {
 			if w.ctx.Err() != nil {
 				return
@@ -67,7 +69,7 @@ func (w *treeWalk) finish() error {
 		w.work <- w.batch
 	}
 	close(w.work)
-	w.workers.wait()
+	w.workers.Wait()
 	defer w.cancel(nil)
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
@@ -104,7 +106,7 @@ func (w *treeWalk) tree(tree ostree.Tree, depth int) (height int, err error) {
 		w.heights[tree.Contents] = height
 	}
 	if depth+height-1 > maxDepth {
-		return 0, faulty(fmt.Errorf("it has more than %d levels of directories", maxDepth))
+		return 0, quarantine.Fault(fmt.Errorf("it has more than %d levels of directories", maxDepth))
 	}
 	return height, nil
 }

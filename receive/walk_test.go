@@ -18,6 +18,7 @@ import (
 
 	"ostree-push/ostree"
 	"ostree-push/receive/config"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 )
 
@@ -41,7 +42,7 @@ func benchmarkWalk(b *testing.B, objects int) {
 	commit := commitObjects(b, full, objects)
 
 	r, q := receiverInto(b, full)
-	missing := func(ctx context.Context, r *receiver, q *quarantine) error {
+	missing := func(ctx context.Context, r *receiver, q *quarantine.Quarantine) error {
 		found, err := r.missing(ctx, q, []ostree.Checksum{commit})
 		if err == nil && len(found) > 0 {
 			err = fmt.Errorf("%d objects are missing", len(found))
@@ -62,7 +63,7 @@ func benchmarkWalk(b *testing.B, objects int) {
 
 	runOSTree(b, nil, "init", "--repo="+empty, "--mode=archive")
 	r, q = receiverInto(b, empty)
-	moveObjects(b, full, q.dir)
+	moveObjects(b, full, q.Dir().Name())
 	b.Run("arrived", func(b *testing.B) {
 		measureWalk(b, func() error { return missing(b.Context(), r, q) })
 	})
@@ -117,17 +118,17 @@ func memory(b *testing.B, key string) int64 {
 }
 
 // receiverInto returns a receiver into a repository, with its quarantine.
-func receiverInto(b *testing.B, repo string) (*receiver, *quarantine) {
+func receiverInto(b *testing.B, repo string) (*receiver, *quarantine.Quarantine) {
 	target, err := ostree.Open(repo)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { target.Close() })
-	q, err := newQuarantine(target)
+	q, err := quarantine.New(target)
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(q.remove)
+	b.Cleanup(q.Remove)
 	return &receiver{options: options{config: &config.Config{}}, sink: report.NewText(io.Discard, "", report.Warning), target: target}, q
 }
 

@@ -9,13 +9,12 @@ import (
 	"regexp"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -112,12 +111,12 @@ func (z *zeroReceiver) run(ctx context.Context) (err error) {
 	if !wanted {
 		return z.catchUpAlone(ctx)
 	}
-	q, err := newQuarantine(target)
+	q, err := quarantine.New(target)
 	if err != nil {
 		return z.refuse(err)
 	}
-	defer q.remove()
-	defer func() { err = q.hintOnSpace(err) }()
+	defer q.Remove()
+	defer func() { err = q.HintOnSpace(err) }()
 	defer func() { z.offered.close() }()
 	if err := z.accept(ctx, q); err != nil {
 		return z.refuse(err)
@@ -143,7 +142,7 @@ func (z *zeroReceiver) run(ctx context.Context) (err error) {
 }
 
 // accept prepares for the objects.
-func (z *zeroReceiver) accept(ctx context.Context, q *quarantine) error {
+func (z *zeroReceiver) accept(ctx context.Context, q *quarantine.Quarantine) error {
 	if err := z.connectKeys(q); err != nil {
 		return err
 	}
@@ -267,12 +266,12 @@ func (z *zeroReceiver) checkUpdates(have ostree.Refs) error {
 
 // judgeArrived judges as soon as all new commits are there, when the client can still be told.
 // (Their signatures may come later.)
-func (z *zeroReceiver) judgeArrived(ctx context.Context, q *quarantine) error {
+func (z *zeroReceiver) judgeArrived(ctx context.Context, q *quarantine.Quarantine) error {
 	if z.offered != nil {
 		return nil
 	}
 	for _, u := range z.updates {
-		has, err := q.repo.HasObject(ctx, ostree.ObjectCommit, u.new)
+		has, err := q.Repo.HasObject(ctx, ostree.ObjectCommit, u.new)
 		if err != nil || !has {
 			return err
 		}
@@ -282,7 +281,7 @@ func (z *zeroReceiver) judgeArrived(ctx context.Context, q *quarantine) error {
 
 // judgeUpdates judges the new commits as those that come in other ways. A client of this
 // protocol moves all of its refs or none, so one that is not to move is an error.
-func (z *zeroReceiver) judgeUpdates(ctx context.Context, q *quarantine) (err error) {
+func (z *zeroReceiver) judgeUpdates(ctx context.Context, q *quarantine.Quarantine) (err error) {
 	if z.offered == nil {
 		if z.offered, err = z.loadUpdates(q); err != nil {
 			return err
@@ -293,7 +292,7 @@ func (z *zeroReceiver) judgeUpdates(ctx context.Context, q *quarantine) (err err
 }
 
 // loadUpdates reads the new commits, which have to be bound to their refs.
-func (z *zeroReceiver) loadUpdates(q *quarantine) (*offers, error) {
+func (z *zeroReceiver) loadUpdates(q *quarantine.Quarantine) (*offers, error) {
 	wanted := ostree.Refs{}
 	for _, u := range z.updates {
 		wanted[u.ref] = u.new
@@ -332,7 +331,7 @@ func checkTakenAsIs(o offer) error {
 var objectNames = regexp.MustCompile(`\A[0-9a-f]{64}\.(?:commit|commitmeta|dirtree|dirmeta|filez)\z`)
 
 // fill stores the objects that the client sends in the quarantine, as they are.
-func (z *zeroReceiver) fill(ctx context.Context, q *quarantine) error {
+func (z *zeroReceiver) fill(ctx context.Context, q *quarantine.Quarantine) error {
 	for {
 		command, args, err := z.wire.read()
 		if err != nil {
@@ -359,7 +358,7 @@ func (z *zeroReceiver) fill(ctx context.Context, q *quarantine) error {
 	}
 }
 
-func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine, args ostree.Vardict) error {
+func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine.Quarantine, args ostree.Vardict) error {
 	name, ok := args["object"].(string)
 	if !ok || !objectNames.MatchString(name) {
 		return fmt.Errorf("%q is no name of an object", name)
@@ -372,7 +371,7 @@ func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine, args ostree
 	if limit >= 0 && size > uint64(limit) || size > 1<<62 {
 		return fmt.Errorf("object %s: %d bytes are too many", name, size)
 	}
-	if err := q.checkSpaceFor(size); err != nil {
+	if err := q.CheckSpaceFor(size); err != nil {
 		return err
 	}
 	if err := z.storeObject(q, name, int64(size)); err != nil {
@@ -385,20 +384,13 @@ func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine, args ostree
 
 // storeObject writes the bytes that follow on the wire into the file that the
 // quarantine has for an object.
-func (z *zeroReceiver) storeObject(q *quarantine, name string, size int64) (err error) {
-	dir := q.dir + "/objects/" + name[:2]
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
+func (z *zeroReceiver) storeObject(q *quarantine.Quarantine, name string, size int64) (err error) {
 	// An object that is sent twice is the same, or is found out.
-	f, err := os.OpenFile(dir+"/"+name[2:], os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, objectMode)
+	f, err := q.Replace(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := q.unmask(int(f.Fd())); err != nil {
-		return err
-	}
 	var w io.Writer = f
 	if strings.HasSuffix(name, ".filez") && !harmless(size) {
 		check := newInflateCheck()
@@ -414,8 +406,8 @@ func (z *zeroReceiver) storeObject(q *quarantine, name string, size int64) (err 
 
 // publishUpdates imports what is in the quarantine, and moves the refs, unless
 // somebody else has moved them in the meantime.
-func (z *zeroReceiver) publishUpdates(ctx context.Context, q *quarantine) error {
-	if err := q.checkAll(ctx); err != nil {
+func (z *zeroReceiver) publishUpdates(ctx context.Context, q *quarantine.Quarantine) error {
+	if err := q.Check(ctx); err != nil {
 		return err
 	}
 	for i := range z.offered.offers {
@@ -432,19 +424,19 @@ func (z *zeroReceiver) publishUpdates(ctx context.Context, q *quarantine) error 
 }
 
 // fetch is for objects that are missing. A client of this protocol cannot be asked for them.
-func (z *zeroReceiver) fetch(_ context.Context, _ *quarantine, objects []stream.Entry) error {
-	return faulty(fmt.Errorf("object %s has not been sent", objects[0].Name()))
+func (z *zeroReceiver) fetch(_ context.Context, _ *quarantine.Quarantine, objects []stream.Entry) error {
+	return quarantine.Fault(fmt.Errorf("object %s has not been sent", objects[0].Name()))
 }
 
 // newAncestors returns the ancestors of a commit that have come with it: a client sends all between
 // the old and the new one.
-func (z *zeroReceiver) newAncestors(q *quarantine, commit *ostree.Commit) []ostree.Checksum {
+func (z *zeroReceiver) newAncestors(q *quarantine.Quarantine, commit *ostree.Commit) []ostree.Checksum {
 	var ancestors []ostree.Checksum
 	seen := map[ostree.Checksum]bool{}
-	for sum := commit.Parent; !sum.IsZero() && !seen[sum] && q.has(sum); {
+	for sum := commit.Parent; !sum.IsZero() && !seen[sum] && q.Has(stream.Entry{Type: ostree.ObjectCommit, Sum: sum}); {
 		seen[sum] = true
 		ancestors = append(ancestors, sum)
-		parent, err := q.repo.LoadCommit(sum)
+		parent, err := q.Repo.LoadCommit(sum)
 		if err != nil {
 			break // whoever walks it says what is wrong with it
 		}

@@ -1,8 +1,9 @@
-package receive
+package quarantine
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -40,29 +41,29 @@ func lacksSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, ostree.ErrNoSpace)
 }
 
-// checkSpace returns an error if the target's file system has less free space
+// CheckSpace returns an error if the target's file system has less free space
 // than the target wants to leave. libostree does not look at that for objects
 // that it stores as they arrive.
-func (q *quarantine) checkSpace() error { return q.checkSpaceFor(0) }
+func (q *Quarantine) CheckSpace() error { return q.CheckSpaceFor(0) }
 
-// checkSpaceFor does so before so many bytes are written.
-func (q *quarantine) checkSpaceFor(bytes uint64) error {
+// CheckSpaceFor does so before so many bytes are written.
+func (q *Quarantine) CheckSpaceFor(bytes uint64) error {
 	_, err := q.spaceFor(bytes)
 	return err
 }
 
 // spaceFor returns how many bytes may be written, which are no fewer than those asked
 // for. What has been left to resume from is removed before space is said to be lacking.
-func (q *quarantine) spaceFor(bytes uint64) (uint64, error) {
+func (q *Quarantine) spaceFor(bytes uint64) (uint64, error) {
 	space, err := q.lookForSpace(bytes)
-	if lacksSpace(err) && removeLeftovers(filepath.Dir(q.dir)) {
+	if lacksSpace(err) && RemoveLeftovers(filepath.Dir(q.dir)) {
 		return q.lookForSpace(bytes)
 	}
 	return space, err
 }
 
-func (q *quarantine) lookForSpace(bytes uint64) (uint64, error) {
-	reserved, err := q.repo.MinFreeSpace()
+func (q *Quarantine) lookForSpace(bytes uint64) (uint64, error) {
+	reserved, err := q.Repo.MinFreeSpace()
 	if err != nil {
 		return 0, fmt.Errorf("min-free-space of the repository: %w", err)
 	}
@@ -80,9 +81,9 @@ func (q *quarantine) lookForSpace(bytes uint64) (uint64, error) {
 	return free - reserved, nil
 }
 
-// hintOnSpace adds to an error of a receive that ends early what to do about it, if it is
+// HintOnSpace adds to an error of a receive that ends early what to do about it, if it is
 // that space is lacking.
-func (q *quarantine) hintOnSpace(err error) error {
+func (q *Quarantine) HintOnSpace(err error) error {
 	if !lacksSpace(err) || q.removing != nil {
 		return err
 	}
@@ -92,9 +93,9 @@ func (q *quarantine) hintOnSpace(err error) error {
 	return cli.Hint(err, "make room on the server and push again")
 }
 
-// room shares out the free space among objects that arrive on several channels.
-type room struct {
-	q *quarantine
+// Room shares out the free space among objects that arrive on several channels.
+type Room struct {
+	q *Quarantine
 
 	mu sync.Mutex
 	// granted is how many bytes may be taken before the disk is looked at again.
@@ -103,11 +104,14 @@ type room struct {
 	unwritten int64
 }
 
+// NewRoom returns one that has granted nothing yet.
+func (q *Quarantine) NewRoom() *Room { return &Room{q: q} }
+
 // lookStep is the most that is granted at a time, in bytes: others write, too.
 const lookStep = 8 << 20
 
-// take takes the room that an object needs, or returns an error if there is none.
-func (r *room) take(bytes int64) error {
+// Take takes the room that an object needs, or returns an error if there is none.
+func (r *Room) Take(bytes int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if bytes > r.granted {
@@ -122,21 +126,47 @@ func (r *room) take(bytes int64) error {
 	return nil
 }
 
-// wrote says that so many bytes that were taken are on the disk.
-func (r *room) wrote(bytes int64) {
+// Wrote says that so many bytes that were taken are on the disk.
+func (r *Room) Wrote(bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unwritten -= bytes
 }
 
-// roomWriter writes what room has been taken for.
+// Writer writes to a file what room has been taken for.
+func (r *Room) Writer(f *os.File) io.Writer { return roomWriter{f, r} }
+
 type roomWriter struct {
 	file *os.File
-	room *room
+	room *Room
 }
 
 func (w roomWriter) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
-	w.room.wrote(int64(n))
+	w.room.Wrote(int64(n))
 	return n, err
+}
+
+// SpaceWriter writes to w a file of unknown size as long as there is room for it.
+func (q *Quarantine) SpaceWriter(w io.Writer) io.Writer { return &spaceWriter{q: q, to: w} }
+
+type spaceWriter struct {
+	q    *Quarantine
+	to   io.Writer
+	room uint64 // bytes, when the free space was looked at last, at most spaceAtOnce
+}
+
+// spaceAtOnce is how many bytes are written between two looks at the free space.
+const spaceAtOnce = 8 << 20
+
+func (w *spaceWriter) Write(p []byte) (int, error) {
+	if uint64(len(p)) > w.room {
+		space, err := w.q.spaceFor(uint64(len(p)))
+		if err != nil {
+			return 0, err
+		}
+		w.room = min(space, max(spaceAtOnce, uint64(len(p))))
+	}
+	w.room -= uint64(len(p))
+	return w.to.Write(p)
 }

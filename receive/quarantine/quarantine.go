@@ -1,4 +1,4 @@
-package receive
+package quarantine
 
 import (
 	"errors"
@@ -6,19 +6,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ostree-push/internal/held"
+	"ostree-push/internal/workers"
 	"ostree-push/ostree"
+	"ostree-push/stream"
 )
 
-// quarantine is an archive repository below the target's tmp/ in which
-// everything arrives. Objects that the target has are found there as well. Its
-// directory is held with an flock, so that others can tell it from what a dead
-// receiver left behind.
-type quarantine struct {
-	repo *ostree.Repo
+// Quarantine is an archive repository below a target's tmp/ in which everything arrives. Objects that the target has are
+// found there as well (core.parent). Its directory is held with an flock, so that others can tell it from what
+// a dead receiver left behind. Whoever makes one calls Remove or Leave at the end.
+type Quarantine struct {
+	Repo *ostree.Repo
+
 	dir  string
 	held *os.File
 	stop chan struct{} // ends the touching
@@ -29,23 +33,21 @@ type quarantine struct {
 	removing chan struct{} // closed when it is removed; nil: nobody does that
 }
 
-const quarantinePrefix = "ostree-receive-"
-
-// remoteName is the quarantine's only remote.
-const remoteName = "_receive"
+const namePrefix = "ostree-receive-"
 
 // touchInterval is well below the day after which libostree takes what it
 // finds in tmp/ for abandoned.
 const touchInterval = time.Hour
 
-func newQuarantine(target *ostree.Repo) (*quarantine, error) {
+// New makes a quarantine for a target, and removes what earlier ones have left that is of no use.
+func New(target *ostree.Repo) (*Quarantine, error) {
 	tmp := filepath.Join(target.Path(), "tmp")
 	removeAbandoned(tmp)
-	dir, held, err := makeHeldDir(tmp, quarantinePrefix)
+	dir, handle, err := held.Make(tmp, namePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
-	q := &quarantine{dir: dir, held: held, stop: make(chan struct{})}
+	q := &Quarantine{dir: dir, held: handle, stop: make(chan struct{})}
 	q.sync.off = target.CoreOption("fsync") == "false"
 
 	// The target's limits hold here too. What arrives is not synced: the
@@ -56,17 +58,32 @@ func newQuarantine(target *ostree.Repo) (*quarantine, error) {
 			core[key] = value
 		}
 	}
-	q.repo, err = ostree.Create(dir, ostree.ModeArchive, ostree.CreateOptions{Parent: target.Path(), Core: core})
+	q.Repo, err = ostree.Create(dir, ostree.ModeArchive, ostree.CreateOptions{Parent: target.Path(), Core: core})
 	if err != nil {
-		q.remove()
+		q.Remove()
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
 	if q.masked, err = masks(filepath.Join(dir, "objects")); err != nil {
-		q.remove()
+		q.Remove()
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
 	go q.touch()
 	return q, nil
+}
+
+// Name is the name of its directory in the target's tmp/.
+func (q *Quarantine) Name() string { return filepath.Base(q.dir) }
+
+// Dir is its directory, which is open until it is removed or left.
+func (q *Quarantine) Dir() *os.File { return q.held }
+
+// OpenDir opens, as a path only (O_PATH), the directory of the quarantine of that name, which may be anything, in the repository at
+// a path.
+func OpenDir(repo, name string) (*os.File, error) {
+	if !strings.HasPrefix(name, namePrefix) || strings.Contains(name, "/") {
+		return nil, fs.ErrNotExist
+	}
+	return os.OpenFile(filepath.Join(repo, "tmp", name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 }
 
 // objectMode is the mode of the objects of an archive repository, whatever the umask, as
@@ -91,25 +108,22 @@ func masks(dir string) (bool, error) {
 }
 
 // unmask gives the file of an object its mode.
-func (q *quarantine) unmask(fd int) error {
+func (q *Quarantine) unmask(fd int) error {
 	if !q.masked {
 		return nil
 	}
 	return unix.Fchmod(fd, objectMode)
 }
 
-// has reports whether a commit object has arrived.
-func (q *quarantine) has(sum ostree.Checksum) bool { return q.hasObject(ostree.ObjectCommit, sum) }
-
-// hasObject reports whether an object has arrived.
-func (q *quarantine) hasObject(t ostree.ObjectType, sum ostree.Checksum) bool {
+// Has reports whether an object has arrived.
+func (q *Quarantine) Has(e stream.Entry) bool {
 	var stat unix.Stat_t
-	return unix.Fstatat(int(q.held.Fd()), ostree.ArchivePath(t, sum), &stat, unix.AT_SYMLINK_NOFOLLOW) == nil
+	return unix.Fstatat(int(q.held.Fd()), ostree.ArchivePath(e.Type, e.Sum), &stat, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
-// create makes the file of an object, of which there must be none.
-func (q *quarantine) create(t ostree.ObjectType, sum ostree.Checksum) (*os.File, error) {
-	path := q.objectPath(t, sum)
+// Create makes the file of an object, of which there must be none.
+func (q *Quarantine) Create(e stream.Entry) (*os.File, error) {
+	path := q.objectPath(e)
 	fd, err := createFile(path)
 	if err != nil {
 		return nil, err
@@ -121,10 +135,27 @@ func (q *quarantine) create(t ostree.ObjectType, sum ostree.Checksum) (*os.File,
 	return f, nil
 }
 
-// write stores an object that has been checked. There are a great many of them, so
+// Replace makes or truncates the file of an object, or of a commit's detached metadata, by its name in the
+// directories of objects, such as HEX.filez, which the caller has checked.
+func (q *Quarantine) Replace(name string) (*os.File, error) {
+	dir := filepath.Join(q.dir, "objects", name[:2])
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, name[2:]), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, objectMode)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.unmask(int(f.Fd())); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "chmod", Path: f.Name(), Err: err}, f.Close())
+	}
+	return f, nil
+}
+
+// Write stores an object that has been checked. There are a great many of them, so
 // this makes no call more than it must.
-func (q *quarantine) write(t ostree.ObjectType, sum ostree.Checksum, data []byte) error {
-	path := q.objectPath(t, sum)
+func (q *Quarantine) Write(e stream.Entry, data []byte) error {
+	path := q.objectPath(e)
 	fd, err := createFile(path)
 	if err != nil {
 		return err
@@ -144,11 +175,11 @@ func (q *quarantine) write(t ostree.ObjectType, sum ostree.Checksum, data []byte
 	return nil
 }
 
-// wrote counts what has been written.
-func (q *quarantine) wrote(bytes int64) { q.sync.wrote(bytes, int(q.held.Fd())) }
+// Wrote counts bytes that have been written.
+func (q *Quarantine) Wrote(bytes int64) { q.sync.wrote(bytes, int(q.held.Fd())) }
 
-func (q *quarantine) objectPath(t ostree.ObjectType, sum ostree.Checksum) string {
-	return q.dir + "/" + ostree.ArchivePath(t, sum)
+func (q *Quarantine) objectPath(e stream.Entry) string {
+	return q.dir + "/" + ostree.ArchivePath(e.Type, e.Sum)
 }
 
 func createFile(path string) (fd int, err error) {
@@ -171,7 +202,7 @@ func createFile(path string) (fd int, err error) {
 }
 
 // touch keeps the directory young until the quarantine is removed.
-func (q *quarantine) touch() {
+func (q *Quarantine) touch() {
 	ticker := time.NewTicker(touchInterval)
 	defer ticker.Stop()
 	for {
@@ -185,28 +216,28 @@ func (q *quarantine) touch() {
 	}
 }
 
-// leave lets go of the quarantine, so that the next receive may resume from it, if
+// Leave lets go of the quarantine, so that the next receive may resume from it, if
 // there is anything in it.
-func (q *quarantine) leave() {
+func (q *Quarantine) Leave() {
 	if q.removing != nil {
 		<-q.removing
 		return
 	}
 	if _, resumable := age(q.dir); !resumable || !hasObjects(q.dir) {
-		q.remove()
+		q.Remove()
 		return
 	}
 	q.close()
 }
 
-// remove removes the quarantine with everything in it.
-func (q *quarantine) remove() {
-	q.startRemoval()
+// Remove removes the quarantine with everything in it.
+func (q *Quarantine) Remove() {
+	q.StartRemoval()
 	<-q.removing
 }
 
-// startRemoval begins with that, once: there may be much in it, and other things to do.
-func (q *quarantine) startRemoval() {
+// StartRemoval begins with that, once: there may be much in it, and other things to do.
+func (q *Quarantine) StartRemoval() {
 	if q.removing != nil {
 		return
 	}
@@ -225,14 +256,14 @@ func removeHeld(dir string) {
 	objects := filepath.Join(dir, "objects")
 	subdirs, _ := os.ReadDir(objects)
 	work := make(chan fs.DirEntry)
-	removers := startWorkers(work, func(subdir fs.DirEntry) {
+	removers := workers.Start(work, func(subdir fs.DirEntry) {
 		os.RemoveAll(filepath.Join(objects, subdir.Name()))
 	})
 	for _, subdir := range subdirs {
 		work <- subdir
 	}
 	close(work)
-	removers.wait()
+	removers.Wait()
 	// A pull that was left behind may still write for a moment. Should
 	// anything remain, the next receiver removes it.
 	for range 10 {
@@ -242,59 +273,11 @@ func removeHeld(dir string) {
 	}
 }
 
-func (q *quarantine) close() {
+func (q *Quarantine) close() {
 	close(q.stop)
 	q.sync.wait()
-	if q.repo != nil {
-		q.repo.Close()
+	if q.Repo != nil {
+		q.Repo.Close()
 	}
 	q.held.Close()
-}
-
-// makeHeldDir makes a new directory whose name begins with prefix, and holds it.
-func makeHeldDir(parent, prefix string) (string, *os.File, error) {
-	for {
-		dir, err := os.MkdirTemp(parent, prefix)
-		if err != nil {
-			return "", nil, err
-		}
-		held, err := hold(dir)
-		switch {
-		case err == nil:
-			return dir, held, nil
-		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, os.ErrNotExist):
-			// Another receiver took it for an abandoned one, in the moment
-			// between its making and its holding.
-			continue
-		}
-		os.Remove(dir)
-		return "", nil, err
-	}
-}
-
-// hold takes the lock on a directory that is in place.
-func hold(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if !inPlace(f, dir) {
-		f.Close()
-		return nil, os.ErrNotExist
-	}
-	return f, nil
-}
-
-// inPlace reports whether path still leads to the open file f.
-func inPlace(f *os.File, path string) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	now, err := os.Lstat(path)
-	return err == nil && os.SameFile(open, now)
 }
