@@ -20,7 +20,7 @@ import (
 const askMost = 100_000
 
 // complete asks the source for what commits lack, until nothing is missing.
-func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, commits []ostree.Checksum) error {
+func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, from fetcher, commits []ostree.Checksum) error {
 	asked := map[stream.Entry]struct{}{}
 	for {
 		missing, err := r.missing(ctx, q, commits)
@@ -34,7 +34,7 @@ func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, commi
 			asked[e] = struct{}{}
 		}
 		r.sink.Log(report.Debug, fmt.Sprintf("Asking for %d more objects", len(missing)))
-		if err := r.source.fetch(ctx, q, missing); err != nil {
+		if err := from.Fetch(ctx, missing); err != nil {
 			return err
 		}
 	}

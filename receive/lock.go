@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ostree-push/cli"
+	"ostree-push/internal/patience"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
@@ -113,7 +114,7 @@ type lockWait struct {
 
 // waitForLock waits until lock, which takes a lock on a file without waiting, succeeds.
 func waitForLock(ctx context.Context, f *os.File, lock func() error, w lockWait) error {
-	ctx, cancel := withPatience(ctx, lockTimeout, w.timeout)
+	ctx, cancel := patience.Within(ctx, lockTimeout, w.timeout)
 	defer cancel()
 	ticker := time.NewTicker(lockPoll)
 	defer ticker.Stop()

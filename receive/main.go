@@ -23,6 +23,7 @@ import (
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/upload"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -90,52 +91,45 @@ func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 
 // MainWithin is the program within limits.
 func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr *os.File) int {
-	program := cli.Program{Name: name, Description: "Receive commits into an OSTree repository.", Examples: examples}
-	if speaksZero(name, args) {
-		var cl zeroLine
-		program.Description = "Receive commits into an OSTree repository from a client older than 0.1.1."
-		program.Examples = zeroExamples
-		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
-			return status
-		}
-		return serve(name, stdout, stderr, func(ctx context.Context) error {
-			return runZero(ctx, limits, cl, name, stdin, stdout, stderr)
-		})
-	}
-	if asksFor(updateOption, args) {
-		var cl updateLine
-		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
-			return status
-		}
-		return serve(name, stdout, stderr, func(ctx context.Context) error {
-			return runUpdate(ctx, limits, cl, name, stderr)
-		})
-	}
-	if asksFor("--print-config", args) {
-		var cl printConfigLine
-		if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
-			return status
-		}
-		return exit(name, printConfig(limits, cl.Repo, name, stdout, stderr), stderr)
-	}
-	var cl commandLine
-	if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
+	program, cmd := commandFor(name, args)
+	if status, ok := program.Parse(cmd, args, stdout, stderr); !ok {
 		return status
 	}
-
-	return serve(name, stdout, stderr, func(ctx context.Context) error {
-		return run(ctx, limits, cl, name, stdin, stdout, stderr)
-	})
-}
-
-// serve calls receive with a context that ends with the connection or at a signal,
-// and returns the exit status.
-func serve(name string, stdout, stderr *os.File, receive func(context.Context) error) int {
 	ctx, stop := cli.Signals(context.Background())
 	defer stop()
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
-	return exit(name, receive(ctx), stderr)
+	p := process{limits, name, stdin, stdout, stderr}
+	return p.exit(cmd.run(ctx, p))
+}
+
+// process is how the program runs: within which limits, under which name, and with which standard streams.
+type process struct {
+	Limits
+	name                  string
+	stdin, stdout, stderr *os.File
+}
+
+// command is one of the ways to call the program, and the grammar of its arguments.
+type command interface {
+	// run does what was asked for. ctx ends with the connection, or at a signal.
+	run(ctx context.Context, p process) error
+}
+
+// commandFor returns which of them a name and arguments are for.
+func commandFor(name string, args []string) (cli.Program, command) {
+	program := cli.Program{Name: name, Description: "Receive commits into an OSTree repository.", Examples: examples}
+	switch {
+	case speaksProto0(name, args):
+		program.Description = "Receive commits into an OSTree repository from a client older than 0.1.1."
+		program.Examples = proto0Examples
+		return program, &proto0Line{}
+	case asksFor(updateOption, args):
+		return program, &updateLine{}
+	case asksFor("--print-config", args):
+		return program, &printConfigLine{}
+	}
+	return program, &commandLine{}
 }
 
 // told is an error whose reason a pusher of ours has been told. Standard error, which that
@@ -146,10 +140,10 @@ func (e told) Unwrap() error { return e.error }
 
 // exit says why the program failed, if it did and nobody has been told, and returns its
 // exit status.
-func exit(name string, err error, stderr io.Writer) int {
+func (p process) exit(err error) int {
 	if err != nil && !errors.As(err, new(told)) {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		cli.PrintHints(stderr, name, err)
+		fmt.Fprintf(p.stderr, "%s: %v\n", p.name, err)
+		cli.PrintHints(p.stderr, p.name, err)
 	}
 	return cli.ExitStatus(err)
 }
@@ -162,28 +156,28 @@ func asksFor(option string, args []string) bool {
 	return slices.Contains(args, option)
 }
 
-// printConfig prints the configuration for a repository, or for all if repo is
-// "", and what is wrong with it, which is no reason not to print the rest.
-func printConfig(limits Limits, repo, name string, stdout, stderr io.Writer) error {
-	policy, err := limits.load()
+// run prints the configuration for a repository, or for all if none is named, and what is wrong with it, which is no
+// reason not to print the rest.
+func (cl *printConfigLine) run(_ context.Context, p process) error {
+	policy, err := p.load()
 	if err != nil {
 		return err
 	}
-	text := report.NewText(stderr, name, report.Info)
+	text := report.NewText(p.stderr, p.name, report.Info)
 	for _, warning := range policy.Warnings() {
 		text.Log(report.Warning, warning)
 	}
 	at, writeTOML, findErr := (*locate.Location)(nil), policy.WriteTOML, error(nil)
-	if repo != "" {
-		if at, writeTOML, findErr = limits.ownTOML(policy, repo); at != nil {
+	if cl.Repo != "" {
+		if at, writeTOML, findErr = p.ownTOML(policy, cl.Repo); at != nil {
 			defer at.Close()
 			warnOfAccount(text, at, "what is wrong for that account only shows when it runs this")
 		}
 	}
 	if findErr == nil {
-		err = writeTOML(stdout)
+		err = writeTOML(p.stdout)
 	}
-	problems := limits.problems(policy, at)
+	problems := p.problems(policy, at)
 	for _, problem := range problems {
 		text.Log(report.Error, problem)
 	}
@@ -214,58 +208,124 @@ func (l Limits) ownTOML(policy *config.Policy, repo string) (*locate.Location, f
 
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
-func run(ctx context.Context, limits Limits, cl commandLine, name string, stdin, stdout, stderr *os.File) error {
+func (cl *commandLine) run(ctx context.Context, p process) error {
 	switch {
 	case cl.URL == stream.JoinURL:
-		return withStream(ctx, stdin, stdout, func(f *streamFiller) (report.Ended, error) {
-			err := join(ctx, limits, cl, f, stdin)
-			return ended(err, false), err
-		})
+		return cl.runJoin(ctx, p)
 	case cl.URL == stream.URL:
-		return withStream(ctx, stdin, stdout, func(f *streamFiller) (report.Ended, error) {
-			say := report.NewEvents(eventFrames{f.conn}, report.Debug)
-			return runFor(ctx, limits, cl, say, func(opts options, sink report.Sink) (report.Totals, error) {
-				return receiveStream(ctx, opts, f, sink)
-			})
-		})
+		return cl.runStream(ctx, p)
 	case readsEvents(cl.URL):
-		say := report.NewEvents(stdout, report.Debug)
-		say.Alive() // whoever hears that knows that more of it will come
-		end, err := runFor(ctx, limits, cl, say, func(opts options, sink report.Sink) (report.Totals, error) {
-			return receive(ctx, opts, sink)
-		})
-		say.Ended(end)
-		return asTold(err)
+		return cl.runTunnel(ctx, p)
 	}
-	return runText(ctx, limits, cl, name, stderr)
+	return cl.runText(ctx, p)
 }
 
-// runFor receives for a pusher of ours, which say tells what happens.
-func runFor(ctx context.Context, limits Limits, cl commandLine, say *report.Events, receive func(options, report.Sink) (report.Totals, error)) (report.Ended, error) {
-	defer keepAlive(limits.beat(), say.Alive)()
-	return account(ctx, limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
-		sink := heard(say.AtLeast(cl.eventLevel(opts.config)))
-		output := report.NewLines(func(line string) { sink.Log(report.Info, line) })
-		defer output.Flush()
-		opts.output = output
-		return receive(opts, sink)
-	})
+// runStream receives from a pusher's stream, in which it also says what happens.
+func (cl *commandLine) runStream(ctx context.Context, p process) error {
+	pusher, err := upload.Greet(ctx, p.stdin, p.stdout)
+	if err != nil {
+		return err
+	}
+	end, err := cl.receiveFor(ctx, p, report.NewEvents(pusher.Events(), report.Debug), pusher)
+	return endStream(pusher, end, err)
 }
 
-// runText receives for somebody who reads text.
-func runText(ctx context.Context, limits Limits, cl commandLine, name string, stderr *os.File) error {
-	_, err := account(ctx, limits, cl, func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error) {
-		text := report.NewText(stderr, name, cl.textLevel(opts.config))
-		opts.output = outputIn(text)
-		start := time.Now()
-		totals, err := receive(ctx, opts, heard(text))
-		totals.Seconds = time.Since(start).Seconds()
-		if refs := text.Refs(); len(refs) > 0 {
-			text.Finish(report.Result{Destination: cl.Repo, DryRun: opts.config.DryRun, Refs: refs, Totals: totals})
-		}
-		return totals, err
-	})
+// endStream tells a pusher how the receive ended, so that nobody else need be told.
+func endStream(pusher *upload.Pusher, end report.Ended, err error) error {
+	if pusher.End(end) != nil {
+		return err
+	}
+	return asTold(err)
+}
+
+// runTunnel receives from a pusher's URL, and says what happens on standard output.
+func (cl *commandLine) runTunnel(ctx context.Context, p process) error {
+	say := report.NewEvents(p.stdout, report.Debug)
+	say.Alive() // whoever hears that knows that more of it will come
+	end, err := cl.receiveFor(ctx, p, say, nil)
+	say.Ended(end)
+	return asTold(err)
+}
+
+// receiveFor receives for a pusher of ours, which say tells what happens, and returns how that ended as the pusher is to be told.
+func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Events, pusher *upload.Pusher) (end report.Ended, err error) {
+	defer keepAlive(p.beat(), say)()
+	s, err := cl.begin(p.Limits)
+	if err != nil {
+		return ended(err, false), err
+	}
+	defer func() {
+		err = s.end(ctx, err, recover())
+		end = ended(err, s.entry.Moved())
+	}()
+	sink := s.record(say.AtLeast(cl.eventLevel(s.config)))
+	output := report.NewLines(func(line string) { sink.Log(report.Info, line) })
+	defer output.Flush()
+	_, err = s.receive(ctx, request{cl.URL, pusher, cl.Refs}, sink, output)
+	return end, err
+}
+
+// runText receives from a URL for somebody who reads text.
+func (cl *commandLine) runText(ctx context.Context, p process) (err error) {
+	s, err := cl.begin(p.Limits)
+	if err != nil {
+		return err
+	}
+	defer func() { err = s.end(ctx, err, recover()) }()
+	text := report.NewText(p.stderr, p.name, textLevel(cl.Common, s.config))
+	start := time.Now()
+	totals, err := s.receive(ctx, request{url: cl.URL, refs: cl.Refs}, s.record(text), outputIn(text))
+	totals.Seconds = time.Since(start).Seconds()
+	if refs := text.Refs(); len(refs) > 0 {
+		text.Finish(report.Result{Destination: cl.Repo, DryRun: s.config.DryRun, Refs: refs, Totals: totals})
+	}
 	return err
+}
+
+// runJoin has this session join the receive whose secret its pusher sends.
+func (cl *commandLine) runJoin(ctx context.Context, p process) error {
+	pusher, err := upload.Greet(ctx, p.stdin, p.stdout)
+	if err != nil {
+		return err
+	}
+	secret, err := pusher.Secret()
+	if err == nil {
+		err = cl.join(ctx, p, pusher, secret)
+	} else if errors.Is(err, stream.ErrEnded) {
+		err = nil // the pusher is done without it
+	}
+	return endStream(pusher, ended(err, false), err)
+}
+
+// join has standard input read by the receive of a secret. Only if it cannot, that is worth a line in the audit log: what comes
+// of the receive has one.
+func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pusher, secret string) (err error) {
+	entry := audit.NewEntry()
+	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
+	s, err := p.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = s.end(ctx, err, recover()) }()
+	conn, err := upload.Join(s.repo.Path(), secret, p.stdin)
+	if err != nil {
+		return fmt.Errorf("join a push: %w", err)
+	}
+	defer conn.Close()
+	if err := pusher.Joined(); err != nil {
+		return err
+	}
+	// The other receiver has our standard input until it closes this.
+	context.AfterFunc(ctx, func() { conn.Close() })
+	io.Copy(io.Discard, conn)
+	return nil
+}
+
+// request is what is to be received.
+type request struct {
+	url    string
+	pusher *upload.Pusher // nil: from the URL
+	refs   []string       // none: all
 }
 
 // outputIn returns where the output of programs goes for somebody who reads text.
@@ -305,9 +365,9 @@ func (l Limits) beat() time.Duration {
 	return beat
 }
 
-// keepAlive has say say now and then that we are alive, until the function that it returns
+// keepAlive has say tell now and then that we are alive, until the function that it returns
 // is called.
-func keepAlive(every time.Duration, say func()) (stop func()) {
+func keepAlive(every time.Duration, say *report.Events) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Add(1)
@@ -318,7 +378,7 @@ func keepAlive(every time.Duration, say func()) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				say()
+				say.Alive()
 			case <-done:
 				return
 			}
@@ -330,35 +390,23 @@ func keepAlive(every time.Duration, say func()) (stop func()) {
 	}
 }
 
-// account has do receive what the command line asks for, within the limits, and
-// keeps account of it. heard makes a Sink one whose results are kept.
-func account(ctx context.Context, limits Limits, cl commandLine, do func(opts options, heard func(report.Sink) report.Sink) (report.Totals, error)) (report.Ended, error) {
+// begin begins a session for what the command line asks for.
+func (cl *commandLine) begin(limits Limits) (*session, error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
-	err := limits.within(ctx, entry, func(at *locate.Location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
-		overridden, err := cl.override(c)
-		if err != nil {
-			return report.Totals{}, err
-		}
-		warnings = append(warnings, overridden...)
-		entry.DryRun = c.DryRun
-		return do(options{repo: at, url: cl.URL, refs: cl.Refs, config: c, ledger: ledger}, func(sink report.Sink) report.Sink {
-			return withWarnings(&recorder{Sink: sink, entry: entry}, warnings)
-		})
-	})
-	return ended(err, entry.Moved()), err
-}
-
-func withWarnings(sink report.Sink, warnings []string) report.Sink {
-	for _, warning := range warnings {
-		sink.Log(report.Warning, warning)
+	s, err := limits.begin(entry)
+	if err != nil {
+		return nil, err
 	}
-	return sink
+	if err := s.override(cl); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // override has the command line win over the configuration, and returns what
 // is to be said of that. It is an error if it must not.
-func (cl commandLine) override(c *config.Config) (warnings []string, err error) {
+func (cl *commandLine) override(c *config.Config) (warnings []string, err error) {
 	if cl.DryRun {
 		c.DryRun = true
 	}
@@ -378,9 +426,9 @@ func (cl commandLine) override(c *config.Config) (warnings []string, err error) 
 }
 
 // textLevel is the least level of what is shown.
-func (cl commandLine) textLevel(c *config.Config) report.Level {
-	if cl.Quiet || cl.Verbose {
-		return cl.Level()
+func textLevel(common cli.Common, c *config.Config) report.Level {
+	if common.Quiet || common.Verbose {
+		return common.Level()
 	}
 	return c.LogLevel
 }
@@ -388,9 +436,9 @@ func (cl commandLine) textLevel(c *config.Config) report.Level {
 // eventLevel is the least level of what a pusher of ours is told. It decides for
 // itself what it shows, so that is everything, unless somebody here wants it
 // otherwise.
-func (cl commandLine) eventLevel(c *config.Config) report.Level {
+func (cl *commandLine) eventLevel(c *config.Config) report.Level {
 	if cl.Quiet || cl.Verbose || c.LogLevelSet {
-		return cl.textLevel(c)
+		return textLevel(cl.Common, c)
 	}
 	return report.Debug
 }

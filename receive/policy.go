@@ -112,7 +112,7 @@ func (r *receiver) loadKeys() error {
 		}
 	}
 	if c.GPGVerify {
-		r.verifier.VerifyGPG(remoteName)
+		r.verifier.VerifyGPG(keysRemote)
 		if c.GPGTrustedKeys != "" {
 			if r.keyring, err = os.Open(c.GPGTrustedKeys); err != nil {
 				return fmt.Errorf("gpg_trustedkeys keyring: %w", err)

@@ -92,11 +92,12 @@ func (r *receiver) updateMetadata(ctx context.Context) error {
 	if !hasFlatpak(refs) {
 		return r.regenerate(ctx, refs, bad)
 	}
+	output := r.output
 	if r.hides(refs) {
 		// It has something to say of each app.
-		r.output = io.Discard
+		output = io.Discard
 	}
-	if err := r.updateFlatpak(ctx); err != nil {
+	if err := r.updateFlatpak(ctx, output); err != nil {
 		for ref, badErr := range bad {
 			return cli.Hint(err, "flatpak takes no repository with a ref that shows no commit: push %s, or delete it (%v)", ref, badErr)
 		}
@@ -125,7 +126,7 @@ func hasFlatpak(refs ostree.Refs) bool {
 
 // updateFlatpak has flatpak write the summary and the appstream branches of a
 // repository of its own.
-func (r *receiver) updateFlatpak(ctx context.Context) error {
+func (r *receiver) updateFlatpak(ctx context.Context, output io.Writer) error {
 	args := []string{"build-update-repo"}
 	for _, key := range r.config.GPGSign {
 		args = append(args, "--gpg-sign="+key)
@@ -137,7 +138,7 @@ func (r *receiver) updateFlatpak(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.command(ctx, nil, "flatpak", append(args, path)...)
+	return runProgram(ctx, output, nil, "flatpak", append(args, path)...)
 }
 
 // runHook runs the update hook, with what has been received in its environment.
@@ -164,19 +165,19 @@ func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
 	}
 	hook := r.config.UpdateHook
 	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
-	return r.command(ctx, env, hook[0], hook[1:]...)
+	return runProgram(ctx, r.output, env, hook[0], hook[1:]...)
 }
 
-// command runs a program with additions to its environment. It is the administrator's, who is
+// runProgram runs a program with additions to its environment. It is the administrator's, who is
 // not restricted.
-func (r *receiver) command(ctx context.Context, env []string, name string, args ...string) error {
+func runProgram(ctx context.Context, output io.Writer, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, RestrictedEnv+"=")
 	}), env...)
 	// What it prints last says why it failed, and may be shown to nobody otherwise.
 	tail := report.NewTail()
-	output := io.MultiWriter(r.output, tail)
+	output = io.MultiWriter(output, tail)
 	cmd.Stdout, cmd.Stderr = output, output
 	// What it leaves in the background may keep them open.
 	cmd.WaitDelay = outputTime

@@ -6,68 +6,47 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
-	"strings"
 
-	"ostree-push/cli"
 	"ostree-push/ostree"
-	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/pull"
 	"ostree-push/receive/quarantine"
 	"ostree-push/receive/sign"
+	"ostree-push/receive/upload"
 	"ostree-push/report"
 )
 
-// options says what to receive, and how.
-type options struct {
-	repo   *locate.Location
-	url    string
-	refs   []string // none: all
-	config *config.Config
-	output io.Writer // of programs that are run
-	ledger *ledger   // of what is intended
-}
-
-// receiver is one receive under way.
+// receiver is the server's end of a push under way: a repository that is received into, and the keys for it.
 type receiver struct {
-	options
+	*session
 	sink     report.Sink
+	output   io.Writer // of programs that are run
 	target   *ostree.Repo
-	filler   filler
-	source   source   // that is asked for what is missing; the filler, if there is one
 	keyring  *os.File // GPG keys to verify with; nil: the global ones
 	gpgDir   *gpgDir  // nil: gpg is not run
 	signer   *sign.Signer
 	verifier sign.Verifier
-	totals   report.Totals
 }
 
-// receive is the whole job.
-func receive(ctx context.Context, opts options, sink report.Sink) (report.Totals, error) {
-	r := &receiver{options: opts, sink: sink}
-	defer r.close()
-	source, err := r.config.CheckURL(r.url)
-	if err != nil {
-		return r.totals, cli.Hint(err, "allowed_urls in the server's configuration has those that may be pulled from")
+// open reads the keys, and opens the repository.
+func (s *session) open(sink report.Sink, output io.Writer) (*receiver, error) {
+	r := &receiver{session: s, sink: sink, output: output}
+	err := r.loadKeys()
+	if err == nil {
+		r.target, err = openTarget(s.repo)
 	}
-	r.filler = &pullFiller{r: r, source: source}
-	r.source = r.filler
-	err = r.run(ctx)
-	return r.totals, err
-}
-
-// receiveStream is the whole job, from a stream.
-func receiveStream(ctx context.Context, opts options, f *streamFiller, sink report.Sink) (report.Totals, error) {
-	r := &receiver{options: opts, sink: sink, filler: f, source: f}
-	defer r.close()
-	f.r, f.in.timeout = r, opts.config.Timeout
-	err := r.run(ctx)
-	return r.totals, err
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
 }
 
 func (r *receiver) close() {
-	if r.filler != nil {
-		r.filler.close()
+	if r.target != nil {
+		r.target.Close()
 	}
 	if r.keyring != nil {
 		r.keyring.Close()
@@ -77,20 +56,25 @@ func (r *receiver) close() {
 	}
 }
 
-func (r *receiver) run(ctx context.Context) (err error) {
-	if err := r.loadKeys(); err != nil {
-		return err
-	}
-	target, err := openTarget(r.repo)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	r.target = target
+// origin is where objects come from.
+type origin struct {
+	pusher *upload.Pusher // nil: from the URL
+	url    *url.URL       // has been checked
+}
 
-	q, err := quarantine.New(target)
+// openSource makes an origin the source of a quarantine.
+func (r *receiver) openSource(from origin, q *quarantine.Quarantine) (source, error) {
+	if from.pusher != nil {
+		return upload.Open(from.pusher, q, r.config.Timeout, r.sink)
+	}
+	return pull.Open(from.url, q, pull.Options{Allowed: r.config.AllowsURL, Timeout: r.config.Timeout, Sink: r.sink})
+}
+
+// receive is the whole job. Of the refs that are offered it receives those of the names, or all if there are none.
+func (r *receiver) receive(ctx context.Context, from origin, names []string) (totals report.Totals, err error) {
+	q, err := r.newQuarantine()
 	if err != nil {
-		return err
+		return totals, err
 	}
 	defer func() {
 		if keeps(err) {
@@ -100,43 +84,91 @@ func (r *receiver) run(ctx context.Context) (err error) {
 		}
 	}()
 	defer func() { err = q.HintOnSpace(err) }()
-	if err := r.filler.start(ctx, q); err != nil {
-		return err
-	}
-
-	wanted, err := r.filler.fillCommits(ctx, q)
+	source, err := r.openSource(from, q)
 	if err != nil {
-		return err
+		return totals, err
+	}
+	defer source.Close()
+	defer func() { totals = source.Totals() }()
+
+	wanted, err := r.receiveCommits(ctx, q, source, names)
+	if err != nil {
+		return totals, err
 	}
 	defer wanted.close()
 	if err := r.verify(ctx, q, wanted); err != nil {
-		return err
+		return totals, err
 	}
 	if err := r.warnOfBadRefs(ctx); err != nil {
-		return err
+		return totals, err
 	}
 	verdicts, err := r.judge(ctx, wanted, r.announce)
 	if err != nil {
-		return err
+		return totals, err
 	}
-	accepted := verdicts.accepted()
+	accepted := checksums(verdicts.accepted())
 	if len(accepted) == 0 {
 		r.sink.Log(report.Info, "No refs need updating")
 	}
 	if r.config.DryRun {
 		accepted = nil // nothing of it is needed
 	}
-	if err := r.filler.fillContent(ctx, q, accepted); err != nil {
-		return err
+	if err := source.Objects(ctx, accepted); err != nil {
+		return totals, err
 	}
 	if len(accepted) == 0 {
 		verdicts.report(r.sink)
-		return r.catchUpAlone(ctx)
+		return totals, r.catchUpAlone(ctx)
 	}
-	if err := r.complete(ctx, q, commitsOf(verdicts.due())); err != nil {
-		return err
+	if err := r.complete(ctx, q, source, commitsOf(verdicts.due())); err != nil {
+		return totals, err
 	}
-	return r.publish(ctx, q, wanted, verdicts)
+	return totals, r.publish(ctx, q, source, wanted, verdicts)
+}
+
+// receiveCommits has the source offer its refs, chooses those that are wanted, and brings their commits into the quarantine.
+func (r *receiver) receiveCommits(ctx context.Context, q *quarantine.Quarantine, source source, names []string) (*offers, error) {
+	have, err := r.target.Refs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list refs: %w", err)
+	}
+	offered, err := source.Refs(ctx, r.shown(have))
+	if err != nil {
+		return nil, err
+	}
+	wanted, current, err := r.choose(ctx, offered, names)
+	if err != nil {
+		return nil, err
+	}
+	var commits []ostree.Checksum
+	for _, ref := range wanted.Sorted() {
+		commits = append(commits, wanted[ref])
+	}
+	if err := source.Commits(ctx, commits); err != nil {
+		return nil, err
+	}
+	return loadOffers(q, wanted, current)
+}
+
+// keysRemote is a remote of the quarantine that nothing is pulled from, for the keys to verify with.
+const keysRemote = "_receive"
+
+func (r *receiver) newQuarantine() (*quarantine.Quarantine, error) {
+	q, err := quarantine.New(r.target)
+	if err != nil {
+		return nil, err
+	}
+	options := map[string]string{}
+	if r.keyring != nil {
+		// The name of the file may have characters in it that separate names
+		// in this option.
+		options["gpgkeypath"] = fmt.Sprintf("/proc/self/fd/%d", r.keyring.Fd())
+	}
+	if err := q.Repo.AddRemote(keysRemote, "file:///nowhere", options); err != nil {
+		q.Remove()
+		return nil, fmt.Errorf("set up the keys: %w", err)
+	}
+	return q, nil
 }
 
 // openTarget opens the repository to receive into, by an absolute path, since its
@@ -162,37 +194,6 @@ func openTarget(at *locate.Location) (*ostree.Repo, error) {
 		return nil, err
 	}
 	return target, nil
-}
-
-// generated reports whether ref is made by updating a repository's metadata,
-// so that it is never received from another one.
-func generated(ref ostree.Ref) bool {
-	return ref == ostree.MetadataRef ||
-		strings.HasPrefix(string(ref), "appstream/") ||
-		strings.HasPrefix(string(ref), "appstream2/")
-}
-
-// choose returns the refs of the source that were asked for: all, if none are
-// named.
-func choose(source ostree.Refs, names []string) (ostree.Refs, error) {
-	chosen := ostree.Refs{}
-	for ref, sum := range source {
-		if len(names) == 0 && !generated(ref) {
-			chosen[ref] = sum
-		}
-	}
-	for _, name := range names {
-		ref := ostree.Ref(name)
-		if generated(ref) {
-			continue
-		}
-		sum, ok := source[ref]
-		if !ok {
-			return nil, fmt.Errorf("Could not find ref %s in summary file", report.Printable(name))
-		}
-		chosen[ref] = sum
-	}
-	return chosen, nil
 }
 
 // keeps reports whether what has arrived is of use to the next push, when a receive has ended with

@@ -38,7 +38,7 @@ func FuzzStream(f *testing.F) {
 		}
 		defer stdin.Close()
 		for _, url := range []string{stream.URL, stream.JoinURL} {
-			err = run(context.Background(), limits, commandLine{Repo: "repo", URL: url}, "fuzz", stdin, null, null)
+			err = (&commandLine{Repo: "repo", URL: url}).run(context.Background(), process{limits, "fuzz", stdin, null, null})
 			quarantine.RemoveLeftovers(filepath.Join(limits.Root, "repo", "tmp"))
 			if after := files(t); after != before {
 				t.Fatalf("%v, and the files were\n%s and are\n%s", err, before, after)

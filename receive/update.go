@@ -18,14 +18,14 @@ import (
 const moveRounds = 10
 
 // publish has the target take over what has arrived, and its refs and metadata show it.
-func (r *receiver) publish(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) error {
+func (r *receiver) publish(ctx context.Context, q *quarantine.Quarantine, from fetcher, wanted *offers, vs *verdicts) error {
 	for range moveRounds {
 		err := r.publishLocked(ctx, q, wanted, vs)
 		if lost := (*lostError)(nil); !errors.As(err, &lost) {
 			return err
 		}
 		// Nobody holds our lock while the source is asked.
-		if err := r.complete(ctx, q, commitsOf(vs.due())); err != nil {
+		if err := r.complete(ctx, q, from, commitsOf(vs.due())); err != nil {
 			return err
 		}
 	}
@@ -168,7 +168,7 @@ func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
 	if err != nil {
 		return err
 	}
-	err = r.ledger.intend(due)
+	err = r.intend(due)
 	if err == nil {
 		err = r.target.UpdateRefs(ctx, updates, func(u ostree.RefUpdate, err error) {
 			byRef[u.Ref].moved = err == nil

@@ -13,8 +13,6 @@ import (
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
-	"ostree-push/receive/config"
-	"ostree-push/receive/locate"
 	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
@@ -32,10 +30,10 @@ type updateLine struct {
 	cli.Common
 }
 
-// runUpdate updates all the repositories, whatever comes of the others. What went wrong with each has
+// run updates all the repositories, whatever comes of the others. What went wrong with each has
 // been said when it returns.
-func runUpdate(ctx context.Context, limits Limits, cl updateLine, name string, stderr *os.File) error {
-	repos, err := cl.repos(limits)
+func (cl *updateLine) run(ctx context.Context, p process) error {
+	repos, err := cl.repos(p.Limits)
 	if err != nil {
 		return err
 	}
@@ -45,15 +43,15 @@ func runUpdate(ctx context.Context, limits Limits, cl updateLine, name string, s
 			errs = append(errs, context.Cause(ctx))
 			break
 		}
-		err := updateByHand(ctx, limits, cl, repo, name, stderr)
-		exit(name, err, stderr)
+		err := cl.update(ctx, p, repo)
+		p.exit(err)
 		errs = append(errs, err)
 	}
 	return asTold(errors.Join(errs...))
 }
 
 // repos returns the repositories to update.
-func (cl updateLine) repos(limits Limits) ([]string, error) {
+func (cl *updateLine) repos(limits Limits) ([]string, error) {
 	if len(cl.Repos) > 0 {
 		return cl.Repos, nil
 	}
@@ -69,45 +67,47 @@ func (cl updateLine) repos(limits Limits) ([]string, error) {
 	return repos, nil
 }
 
-// updateByHand updates one repository, and keeps account of it.
-func updateByHand(ctx context.Context, limits Limits, cl updateLine, repo, name string, stderr *os.File) error {
+// update updates one repository, and keeps account of it.
+func (cl *updateLine) update(ctx context.Context, p process, repo string) (err error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = repo, audit.ByHand
-	return limits.within(ctx, entry, func(at *locate.Location, c *config.Config, warnings []string, _ *ledger) (report.Totals, error) {
-		entry.DryRun = c.DryRun
-		text := report.NewText(stderr, name, commandLine{Common: cl.Common}.textLevel(c))
-		r := &receiver{options: options{repo: at, config: c, output: outputIn(text)}, sink: withWarnings(text, warnings)}
-		defer r.close()
-		warnOfAccount(r.sink, at, "what root leaves in it that account may not be able to write; run this as that account")
-		signed, err := r.updateAll(ctx)
-		for _, ref := range signed.Sorted() {
-			sum := signed[ref].String()
-			entry.Refs = append(entry.Refs, audit.Ref{Ref: string(ref), Old: sum, New: sum, Verdict: audit.Signed})
-		}
-		if err != nil {
-			err = fmt.Errorf("update repo %s: %w", report.Printable(repo), err)
-		}
-		return r.totals, err
-	})
+	s, err := p.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = s.end(ctx, err, recover()) }()
+	entry.DryRun = s.config.DryRun
+	text := report.NewText(p.stderr, p.name, textLevel(cl.Common, s.config))
+	for _, warning := range s.warnings {
+		text.Log(report.Warning, warning)
+	}
+	warnOfAccount(text, s.repo, "what root leaves in it that account may not be able to write; run this as that account")
+	signed, err := s.updateAll(ctx, text)
+	for _, ref := range signed.Sorted() {
+		sum := signed[ref].String()
+		entry.Refs = append(entry.Refs, audit.Ref{Ref: string(ref), Old: sum, New: sum, Verdict: audit.Signed})
+	}
+	if err != nil {
+		err = fmt.Errorf("update repo %s: %w", report.Printable(repo), err)
+	}
+	return err
 }
 
 // updateAll signs and updates all that there is, and returns what it has signed.
-func (r *receiver) updateAll(ctx context.Context) (signed ostree.Refs, err error) {
-	if r.config.DryRun {
-		r.sink.Log(report.Warning, "nothing is updated: dry_run is set in the configuration")
+func (s *session) updateAll(ctx context.Context, text *report.Text) (signed ostree.Refs, err error) {
+	if s.config.DryRun {
+		text.Log(report.Warning, "nothing is updated: dry_run is set in the configuration")
 		return nil, nil
 	}
-	if !r.config.Update {
+	if !s.config.Update {
 		// That is about what a receive does.
-		r.config.Update, r.config.UpdateHook = true, nil
+		s.config.Update, s.config.UpdateHook = true, nil
 	}
-	if err := r.loadKeys(); err != nil {
+	r, err := s.open(text, outputIn(text))
+	if err != nil {
 		return nil, err
 	}
-	if r.target, err = openTarget(r.repo); err != nil {
-		return nil, err
-	}
-	defer r.target.Close()
+	defer r.close()
 	locked, err := isLockedForUs(r.target)
 	if err != nil {
 		return nil, err

@@ -129,7 +129,7 @@ func receiverInto(b *testing.B, repo string) (*receiver, *quarantine.Quarantine)
 		b.Fatal(err)
 	}
 	b.Cleanup(q.Remove)
-	return &receiver{options: options{config: &config.Config{}}, sink: report.NewText(io.Discard, "", report.Warning), target: target}, q
+	return &receiver{session: &session{config: &config.Config{}}, sink: report.NewText(io.Discard, "", report.Warning), target: target}, q
 }
 
 // commitObjects makes an archive repository with a commit of that many objects: tiny files, a

@@ -21,7 +21,8 @@ import (
 // found there as well (core.parent). Its directory is held with an flock, so that others can tell it from what
 // a dead receiver left behind. Whoever makes one calls Remove or Leave at the end.
 type Quarantine struct {
-	Repo *ostree.Repo
+	Repo   *ostree.Repo
+	Target *ostree.Repo
 
 	dir  string
 	held *os.File
@@ -47,7 +48,7 @@ func New(target *ostree.Repo) (*Quarantine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
-	q := &Quarantine{dir: dir, held: handle, stop: make(chan struct{})}
+	q := &Quarantine{Target: target, dir: dir, held: handle, stop: make(chan struct{})}
 	q.sync.off = target.CoreOption("fsync") == "false"
 
 	// The target's limits hold here too. What arrives is not synced: the

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
 	"ostree-push/receive/audit"
-	"ostree-push/receive/config"
-	"ostree-push/receive/locate"
 	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -21,23 +18,23 @@ import (
 
 // This file is the receiving end of protocol 0, which clients older than 0.1.1
 // speak: they say which refs are to move, and send objects that nobody asked
-// for. Its messages are in zerowire.go.
+// for. Its messages are in proto0wire.go.
 
-// zeroLine is the grammar of protocol 0's command line.
-type zeroLine struct {
+// proto0Line is the grammar of protocol 0's command line.
+type proto0Line struct {
 	Repo  string `required:"" help:"Repository to receive into." placeholder:"PATH"`
 	Debug bool   `help:"As --verbose."`
 
 	cli.Common
 }
 
-const zeroExamples = `
+const proto0Examples = `
   Receive from such a client, which runs it on the server:
     ostree-receive-0 --repo=/srv/repo
 `
 
-// speaksZero reports whether a program called name with args speaks protocol 0.
-func speaksZero(name string, args []string) bool {
+// speaksProto0 reports whether a program called name with args speaks protocol 0.
+func speaksProto0(name string, args []string) bool {
 	switch name {
 	case "ostree-receive-0":
 		return true
@@ -51,56 +48,47 @@ func speaksZero(name string, args []string) bool {
 	return false
 }
 
-// runZero receives from a client of protocol 0 on standard input and output.
-func runZero(ctx context.Context, limits Limits, cl zeroLine, name string, stdin, stdout, stderr *os.File) error {
+// run receives from a client of protocol 0 on standard input and output.
+func (cl *proto0Line) run(ctx context.Context, p process) (err error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = cl.Repo, "protocol-0"
-	return limits.within(ctx, entry, func(at *locate.Location, c *config.Config, warnings []string, ledger *ledger) (report.Totals, error) {
-		entry.DryRun = c.DryRun
-		level := c.LogLevel
-		if cl.Quiet || cl.Verbose || cl.Debug {
-			cl.Verbose = cl.Verbose || cl.Debug
-			level = cl.Level()
-		}
-		// Standard output belongs to the protocol.
-		sink := withWarnings(&recorder{Sink: report.NewText(stderr, name, level), entry: entry}, warnings)
-		z := &zeroReceiver{
-			receiver: receiver{options: options{repo: at, config: c, output: stderr, ledger: ledger}, sink: sink},
-			wire:     newZeroWire(ctx, stdin, stdout, c.Timeout),
-		}
-		z.source = z
-		defer z.close()
-		err := z.run(ctx)
-		return z.totals, err
-	})
+	s, err := p.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = s.end(ctx, err, recover()) }()
+	entry.DryRun = s.config.DryRun
+	cl.Verbose = cl.Verbose || cl.Debug
+	// Standard output belongs to the protocol.
+	sink := s.record(report.NewText(p.stderr, p.name, textLevel(cl.Common, s.config)))
+	r, err := s.open(sink, p.stderr)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	z := &proto0Receiver{receiver: r, wire: newProto0Wire(ctx, p.stdin, p.stdout, s.config.Timeout)}
+	err = z.run(ctx)
+	entry.Bytes = z.totals.Bytes
+	return err
 }
 
-// zeroReceiver is one receive by protocol 0 under way.
-type zeroReceiver struct {
-	receiver
-	wire     *zeroWire
-	updates  []zeroUpdate
+// proto0Receiver is one receive by protocol 0 under way.
+type proto0Receiver struct {
+	*receiver
+	wire     *proto0Wire
+	updates  []proto0Update
 	offered  *offers   // nil: not all of the new commits are there
 	verdicts *verdicts // of what is offered
+	totals   report.Totals
 }
 
-// zeroUpdate is what a client wants of a ref. Old is zero if it is to be new.
-type zeroUpdate struct {
+// proto0Update is what a client wants of a ref. Old is zero if it is to be new.
+type proto0Update struct {
 	ref      ostree.Ref
 	old, new ostree.Checksum
 }
 
-func (z *zeroReceiver) run(ctx context.Context) (err error) {
-	if err := z.loadKeys(); err != nil {
-		return err
-	}
-	target, err := openTarget(z.repo)
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	z.target = target
-
+func (z *proto0Receiver) run(ctx context.Context) (err error) {
 	if err := z.sendInfo(ctx); err != nil {
 		return err
 	}
@@ -111,14 +99,14 @@ func (z *zeroReceiver) run(ctx context.Context) (err error) {
 	if !wanted {
 		return z.catchUpAlone(ctx)
 	}
-	q, err := quarantine.New(target)
+	q, err := z.newQuarantine()
 	if err != nil {
 		return z.refuse(err)
 	}
 	defer q.Remove()
 	defer func() { err = q.HintOnSpace(err) }()
 	defer func() { z.offered.close() }()
-	if err := z.accept(ctx, q); err != nil {
+	if err := z.judgeArrived(ctx, q); err != nil {
 		return z.refuse(err)
 	}
 	if err := z.wire.reply(true, ""); err != nil {
@@ -141,17 +129,9 @@ func (z *zeroReceiver) run(ctx context.Context) (err error) {
 	return z.publishUpdates(ctx, q)
 }
 
-// accept prepares for the objects.
-func (z *zeroReceiver) accept(ctx context.Context, q *quarantine.Quarantine) error {
-	if err := z.connectKeys(q); err != nil {
-		return err
-	}
-	return z.judgeArrived(ctx, q)
-}
-
 // sendInfo says which refs there are, of those that this client may push. A client that
 // is not served is shown none, so that it does not take itself for up to date.
-func (z *zeroReceiver) sendInfo(ctx context.Context) error {
+func (z *proto0Receiver) sendInfo(ctx context.Context) error {
 	refs, err := z.target.Refs(ctx)
 	if err != nil {
 		return fmt.Errorf("list refs: %w", err)
@@ -163,19 +143,19 @@ func (z *zeroReceiver) sendInfo(ctx context.Context) error {
 	for ref, sum := range z.shown(refs) {
 		names[string(ref)] = sum.String()
 	}
-	return z.wire.write(zeroInfo, ostree.Vardict{"mode": z.target.Mode().Number(), "refs": names})
+	return z.wire.write(proto0Info, ostree.Vardict{"mode": z.target.Mode().Number(), "refs": names})
 }
 
 // receiveUpdate reads what is to move; wanted is false if there is nothing.
-func (z *zeroReceiver) receiveUpdate(ctx context.Context) (wanted bool, err error) {
+func (z *proto0Receiver) receiveUpdate(ctx context.Context) (wanted bool, err error) {
 	command, args, err := z.wire.read()
 	if err != nil {
 		return false, err
 	}
 	switch command {
-	case zeroDone:
+	case proto0Done:
 		return false, nil
-	case zeroUpdateRefs:
+	case proto0UpdateRefs:
 	default:
 		return false, fmt.Errorf("the client sends command %d before any update", command)
 	}
@@ -197,7 +177,7 @@ func (z *zeroReceiver) receiveUpdate(ctx context.Context) (wanted bool, err erro
 }
 
 // refuse tells the client why, waits for its last word, and returns the error.
-func (z *zeroReceiver) refuse(err error) error {
+func (z *proto0Receiver) refuse(err error) error {
 	if replyErr := z.wire.reply(false, err.Error()); replyErr != nil {
 		return errors.Join(err, replyErr)
 	}
@@ -207,7 +187,7 @@ func (z *zeroReceiver) refuse(err error) error {
 }
 
 // parseUpdates reads an update message, in the order of the refs.
-func parseUpdates(args ostree.Vardict) ([]zeroUpdate, error) {
+func parseUpdates(args ostree.Vardict) ([]proto0Update, error) {
 	old, wanted := ostree.Refs{}, ostree.Refs{}
 	for name, v := range args {
 		ref, err := ostree.ParseRef(name)
@@ -228,16 +208,16 @@ func parseUpdates(args ostree.Vardict) ([]zeroUpdate, error) {
 			return nil, fmt.Errorf("ref %s: no new commit", ref)
 		}
 	}
-	var updates []zeroUpdate
+	var updates []proto0Update
 	for _, ref := range wanted.Sorted() {
-		updates = append(updates, zeroUpdate{ref, old[ref], wanted[ref]})
+		updates = append(updates, proto0Update{ref, old[ref], wanted[ref]})
 	}
 	return updates, nil
 }
 
 // checkUpdates asks the policy, and compares what the client takes for the current
 // commits with what they are, which is for no others to know.
-func (z *zeroReceiver) checkUpdates(have ostree.Refs) error {
+func (z *proto0Receiver) checkUpdates(have ostree.Refs) error {
 	var names []ostree.Ref
 	for _, u := range z.updates {
 		if generated(u.ref) {
@@ -266,7 +246,7 @@ func (z *zeroReceiver) checkUpdates(have ostree.Refs) error {
 
 // judgeArrived judges as soon as all new commits are there, when the client can still be told.
 // (Their signatures may come later.)
-func (z *zeroReceiver) judgeArrived(ctx context.Context, q *quarantine.Quarantine) error {
+func (z *proto0Receiver) judgeArrived(ctx context.Context, q *quarantine.Quarantine) error {
 	if z.offered != nil {
 		return nil
 	}
@@ -281,7 +261,7 @@ func (z *zeroReceiver) judgeArrived(ctx context.Context, q *quarantine.Quarantin
 
 // judgeUpdates judges the new commits as those that come in other ways. A client of this
 // protocol moves all of its refs or none, so one that is not to move is an error.
-func (z *zeroReceiver) judgeUpdates(ctx context.Context, q *quarantine.Quarantine) (err error) {
+func (z *proto0Receiver) judgeUpdates(ctx context.Context, q *quarantine.Quarantine) (err error) {
 	if z.offered == nil {
 		if z.offered, err = z.loadUpdates(q); err != nil {
 			return err
@@ -292,7 +272,7 @@ func (z *zeroReceiver) judgeUpdates(ctx context.Context, q *quarantine.Quarantin
 }
 
 // loadUpdates reads the new commits, which have to be bound to their refs.
-func (z *zeroReceiver) loadUpdates(q *quarantine.Quarantine) (*offers, error) {
+func (z *proto0Receiver) loadUpdates(q *quarantine.Quarantine) (*offers, error) {
 	wanted := ostree.Refs{}
 	for _, u := range z.updates {
 		wanted[u.ref] = u.new
@@ -331,16 +311,16 @@ func checkTakenAsIs(o offer) error {
 var objectNames = regexp.MustCompile(`\A[0-9a-f]{64}\.(?:commit|commitmeta|dirtree|dirmeta|filez)\z`)
 
 // fill stores the objects that the client sends in the quarantine, as they are.
-func (z *zeroReceiver) fill(ctx context.Context, q *quarantine.Quarantine) error {
+func (z *proto0Receiver) fill(ctx context.Context, q *quarantine.Quarantine) error {
 	for {
 		command, args, err := z.wire.read()
 		if err != nil {
 			return err
 		}
 		switch command {
-		case zeroDone:
+		case proto0Done:
 			return nil
-		case zeroPutObject:
+		case proto0PutObject:
 		default:
 			return fmt.Errorf("the client sends command %d among the objects", command)
 		}
@@ -358,7 +338,7 @@ func (z *zeroReceiver) fill(ctx context.Context, q *quarantine.Quarantine) error
 	}
 }
 
-func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine.Quarantine, args ostree.Vardict) error {
+func (z *proto0Receiver) putObject(ctx context.Context, q *quarantine.Quarantine, args ostree.Vardict) error {
 	name, ok := args["object"].(string)
 	if !ok || !objectNames.MatchString(name) {
 		return fmt.Errorf("%q is no name of an object", name)
@@ -367,7 +347,7 @@ func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine.Quarantine, 
 	if !ok {
 		return fmt.Errorf("object %s: no size", name)
 	}
-	limit := maxSize(name)
+	limit := quarantine.MaxSize(name)
 	if limit >= 0 && size > uint64(limit) || size > 1<<62 {
 		return fmt.Errorf("object %s: %d bytes are too many", name, size)
 	}
@@ -384,7 +364,7 @@ func (z *zeroReceiver) putObject(ctx context.Context, q *quarantine.Quarantine, 
 
 // storeObject writes the bytes that follow on the wire into the file that the
 // quarantine has for an object.
-func (z *zeroReceiver) storeObject(q *quarantine.Quarantine, name string, size int64) (err error) {
+func (z *proto0Receiver) storeObject(q *quarantine.Quarantine, name string, size int64) (err error) {
 	// An object that is sent twice is the same, or is found out.
 	f, err := q.Replace(name)
 	if err != nil {
@@ -392,9 +372,9 @@ func (z *zeroReceiver) storeObject(q *quarantine.Quarantine, name string, size i
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var w io.Writer = f
-	if strings.HasSuffix(name, ".filez") && !harmless(size) {
-		check := newInflateCheck()
-		defer func() { err = errors.Join(check.close(), err) }()
+	if strings.HasSuffix(name, ".filez") && !quarantine.Harmless(size) {
+		check := quarantine.NewInflateCheck()
+		defer func() { err = errors.Join(check.Close(), err) }()
 		w = io.MultiWriter(f, check)
 	}
 	_, err = io.CopyN(w, z.wire, size)
@@ -406,7 +386,7 @@ func (z *zeroReceiver) storeObject(q *quarantine.Quarantine, name string, size i
 
 // publishUpdates imports what is in the quarantine, and moves the refs, unless
 // somebody else has moved them in the meantime.
-func (z *zeroReceiver) publishUpdates(ctx context.Context, q *quarantine.Quarantine) error {
+func (z *proto0Receiver) publishUpdates(ctx context.Context, q *quarantine.Quarantine) error {
 	if err := q.Check(ctx); err != nil {
 		return err
 	}
@@ -417,20 +397,20 @@ func (z *zeroReceiver) publishUpdates(ctx context.Context, q *quarantine.Quarant
 	for i := range z.verdicts.all {
 		z.verdicts.all[i].offer = z.offered.offers[i]
 	}
-	if err := z.complete(ctx, q, commitsOf(z.verdicts.due())); err != nil {
+	if err := z.complete(ctx, q, z, commitsOf(z.verdicts.due())); err != nil {
 		return err
 	}
-	return z.publish(ctx, q, z.offered, z.verdicts)
+	return z.publish(ctx, q, z, z.offered, z.verdicts)
 }
 
-// fetch is for objects that are missing. A client of this protocol cannot be asked for them.
-func (z *zeroReceiver) fetch(_ context.Context, _ *quarantine.Quarantine, objects []stream.Entry) error {
+// Fetch is for objects that are missing. A client of this protocol cannot be asked for them.
+func (z *proto0Receiver) Fetch(_ context.Context, objects []stream.Entry) error {
 	return quarantine.Fault(fmt.Errorf("object %s has not been sent", objects[0].Name()))
 }
 
 // newAncestors returns the ancestors of a commit that have come with it: a client sends all between
 // the old and the new one.
-func (z *zeroReceiver) newAncestors(q *quarantine.Quarantine, commit *ostree.Commit) []ostree.Checksum {
+func (z *proto0Receiver) newAncestors(q *quarantine.Quarantine, commit *ostree.Commit) []ostree.Checksum {
 	var ancestors []ostree.Checksum
 	seen := map[ostree.Checksum]bool{}
 	for sum := commit.Parent; !sum.IsZero() && !seen[sum] && q.Has(stream.Entry{Type: ostree.ObjectCommit, Sum: sum}); {

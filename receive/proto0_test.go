@@ -16,10 +16,11 @@ import (
 	"time"
 
 	"ostree-push/internal/otrepo"
+	"ostree-push/internal/patience"
 	"ostree-push/ostree"
 )
 
-func TestSpeaksZero(t *testing.T) {
+func TestSpeaksProto0(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		args []string
@@ -32,16 +33,16 @@ func TestSpeaksZero(t *testing.T) {
 		{"ostree-receive", []string{"-v", "--repo=x"}, true},
 		{"ostree-receive", []string{"repo", "http://127.0.0.1:1"}, false},
 	} {
-		if got := speaksZero(test.name, test.args); got != test.want {
+		if got := speaksProto0(test.name, test.args); got != test.want {
 			t.Errorf("%s %q: %v", test.name, test.args, got)
 		}
 	}
 }
 
 // message is one of a client.
-func message(t testing.TB, order byte, command zeroCommand, args ostree.Vardict) []byte {
+func message(t testing.TB, order byte, command proto0Command, args ostree.Vardict) []byte {
 	t.Helper()
-	o := zeroOrders[order]
+	o := proto0Orders[order]
 	body, err := args.Encode(o)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +53,12 @@ func message(t testing.TB, order byte, command zeroCommand, args ostree.Vardict)
 }
 
 // wireOf returns a wire on which input comes.
-func wireOf(t testing.TB, input []byte, timeout time.Duration) *zeroWire {
+func wireOf(t testing.TB, input []byte, timeout time.Duration) *proto0Wire {
+	return newProto0Wire(context.Background(), inputFile(t, input), io.Discard, timeout)
+}
+
+// inputFile returns a file to read input from.
+func inputFile(t testing.TB, input []byte) *os.File {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "input")
 	if err := os.WriteFile(file, input, 0o600); err != nil {
@@ -63,15 +69,15 @@ func wireOf(t testing.TB, input []byte, timeout time.Duration) *zeroWire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close() })
-	return newZeroWire(context.Background(), in, io.Discard, timeout)
+	return in
 }
 
-func TestZeroWire(t *testing.T) {
+func TestProto0Wire(t *testing.T) {
 	args := ostree.Vardict{"object": "x", "size": uint64(7)}
 	for _, order := range []byte{'l', 'B'} {
-		whole := message(t, order, zeroPutObject, args)
+		whole := message(t, order, proto0PutObject, args)
 		command, got, err := wireOf(t, whole, time.Minute).read()
-		if err != nil || command != zeroPutObject || got["object"] != "x" || got["size"] != uint64(7) {
+		if err != nil || command != proto0PutObject || got["object"] != "x" || got["size"] != uint64(7) {
 			t.Errorf("%c: %d %v %v", order, command, got, err)
 		}
 		for n := range whole {
@@ -89,7 +95,7 @@ func TestZeroWire(t *testing.T) {
 
 // A client that connects and says nothing is not waited for without end, nor one
 // whose connection is lost.
-func TestZeroWireStalls(t *testing.T) {
+func TestProto0WireStalls(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -99,14 +105,14 @@ func TestZeroWireStalls(t *testing.T) {
 	if _, err := w.Write([]byte{'l'}); err != nil {
 		t.Fatal(err)
 	}
-	wire := newZeroWire(context.Background(), r, io.Discard, 300*time.Millisecond)
-	if _, _, err := wire.read(); !errors.Is(err, errClientStalls) {
+	wire := newProto0Wire(context.Background(), r, io.Discard, 300*time.Millisecond)
+	if _, _, err := wire.read(); !errors.Is(err, patience.ErrStalls) {
 		t.Errorf("%v", err)
 	}
 	lost := errors.New("lost")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(lost)
-	wire = newZeroWire(ctx, r, io.Discard, time.Minute)
+	wire = newProto0Wire(ctx, r, io.Discard, time.Minute)
 	if _, _, err := wire.read(); !errors.Is(err, lost) {
 		t.Errorf("%v", err)
 	}
@@ -134,16 +140,16 @@ func TestParseUpdates(t *testing.T) {
 
 // Whatever a client sends, the receiver ends, and writes nowhere but into the
 // repository; and there nothing but what libostree has checked.
-func FuzzZero(f *testing.F) {
+func FuzzProto0(f *testing.F) {
 	if _, err := exec.LookPath("ostree"); err != nil {
 		f.Skip(err)
 	}
 	sum := strings.Repeat("12", 32)
-	update := message(f, 'l', zeroUpdateRefs, ostree.Vardict{"main": [2]string{strings.Repeat("0", 64), sum}})
+	update := message(f, 'l', proto0UpdateRefs, ostree.Vardict{"main": [2]string{strings.Repeat("0", 64), sum}})
 	put := func(name string, size uint64, content string) []byte {
-		return append(message(f, 'B', zeroPutObject, ostree.Vardict{"object": name, "size": size}), content...)
+		return append(message(f, 'B', proto0PutObject, ostree.Vardict{"object": name, "size": size}), content...)
 	}
-	done := message(f, 'l', zeroDone, ostree.Vardict{})
+	done := message(f, 'l', proto0Done, ostree.Vardict{})
 	f.Add(done)
 	f.Add(bytes.Join([][]byte{update, put(sum+".commit", 5, "hello"), done}, nil))
 	f.Add(bytes.Join([][]byte{update, put(sum+".filez", 1<<60, "hello"), done}, nil))
@@ -154,8 +160,7 @@ func FuzzZero(f *testing.F) {
 	before := files(f)
 	null := devNull(f)
 	f.Fuzz(func(t *testing.T, input []byte) {
-		wire := wireOf(t, input, time.Minute)
-		err := runZero(context.Background(), limits, zeroLine{Repo: "repo"}, "fuzz", wire.in, null, null)
+		err := (&proto0Line{Repo: "repo"}).run(context.Background(), process{limits, "fuzz", inputFile(t, input), null, null})
 		if after := files(t); after != before {
 			t.Errorf("%v, and the files were\n%s and are\n%s", err, before, after)
 		}

@@ -1,4 +1,4 @@
-package receive
+package quarantine
 
 import (
 	"bufio"
@@ -6,50 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/dustin/go-humanize"
 
 	"ostree-push/ostree"
 )
-
-// This file bounds what a source can make the receiver store, or work through.
-
-// maxConfig is far more than any config has, in bytes.
-const maxConfig = 1 << 20
-
-// maxSize is how large a file of a repository may be, in bytes; -1 is any size
-// that the disk has room for, which is watched elsewhere.
-func maxSize(path string) int64 {
-	switch {
-	case path == "config":
-		return maxConfig
-	case strings.HasSuffix(path, ".filez"):
-		return -1
-	}
-	return ostree.MaxMetadataSize
-}
-
-// boundError says that somebody sends too much.
-type boundError struct{ err error }
-
-func (e *boundError) Error() string { return e.err.Error() }
-
-// boundedReader fails with err after left bytes.
-type boundedReader struct {
-	r    io.Reader
-	left int64
-	err  error
-}
-
-func (b *boundedReader) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	b.left -= int64(n)
-	if b.left < 0 {
-		return 0, &boundError{b.err}
-	}
-	return n, err
-}
 
 const (
 	// inflateSlack is by how much, in bytes, a content object may be larger than it
@@ -59,24 +20,25 @@ const (
 	maxRatio = 1032
 )
 
-// harmless reports whether a compressed object of that size cannot be much
+// Harmless reports whether a compressed object of that size cannot be much
 // larger than it says; -1 is an unknown size.
-func harmless(compressed int64) bool {
+func Harmless(compressed int64) bool {
 	return compressed >= 0 && compressed*maxRatio < inflateSlack
 }
 
-// inflateCheck checks, while a content object is written to it, that it does not
+// InflateCheck checks, while a content object is written to it, that it does not
 // expand to much more than the size that it states: libostree trusts that size
 // when it looks for free space. An object that is damaged in other ways is left to
 // libostree.
-type inflateCheck struct {
+type InflateCheck struct {
 	w      *io.PipeWriter
 	result chan error
 }
 
-func newInflateCheck() *inflateCheck {
+// NewInflateCheck returns one that nothing has been written to.
+func NewInflateCheck() *InflateCheck {
 	r, w := io.Pipe()
-	c := &inflateCheck{w: w, result: make(chan error, 1)}
+	c := &InflateCheck{w: w, result: make(chan error, 1)}
 	go func() {
 		err := checkInflated(r)
 		c.result <- err
@@ -88,10 +50,11 @@ func newInflateCheck() *inflateCheck {
 	return c
 }
 
-func (c *inflateCheck) Write(p []byte) (int, error) { return c.w.Write(p) }
+// Write takes a part of the object.
+func (c *InflateCheck) Write(p []byte) (int, error) { return c.w.Write(p) }
 
-// close returns what was found. It must be called once.
-func (c *inflateCheck) close() error {
+// Close returns what was found: ostree.ErrInflated, if anything. It must be called once.
+func (c *InflateCheck) Close() error {
 	c.w.Close()
 	return <-c.result
 }

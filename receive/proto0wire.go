@@ -9,44 +9,45 @@ import (
 	"os"
 	"time"
 
+	"ostree-push/internal/patience"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
 
-// zeroCommand is what a message of protocol 0 is about.
-type zeroCommand byte
+// proto0Command is what a message of protocol 0 is about.
+type proto0Command byte
 
 const (
-	zeroInfo       zeroCommand = iota // receiver: mode i, refs a{ss}
-	zeroUpdateRefs                    // client: for each ref (ss), old and new commit
-	zeroPutObject                     // client: object s, size t; then the bytes
-	zeroStatus                        // receiver: result b, message s
-	zeroDone                          // client
+	proto0Info       proto0Command = iota // receiver: mode i, refs a{ss}
+	proto0UpdateRefs                      // client: for each ref (ss), old and new commit
+	proto0PutObject                       // client: object s, size t; then the bytes
+	proto0Status                          // receiver: result b, message s
+	proto0Done                            // client
 )
 
-// zeroHeader begins a message: byte order ('l' or 'B'), version (0), command, and
+// proto0Header begins a message: byte order ('l' or 'B'), version (0), command, and
 // the length of what follows, an a{sv}, 16 bits; all in that byte order.
-const zeroHeader = 5
+const proto0Header = 5
 
-// zeroOrders are the byte orders by their letter.
-var zeroOrders = map[byte]binary.ByteOrder{'l': binary.LittleEndian, 'B': binary.BigEndian}
+// proto0Orders are the byte orders by their letter.
+var proto0Orders = map[byte]binary.ByteOrder{'l': binary.LittleEndian, 'B': binary.BigEndian}
 
-// zeroWire is the connection to a client.
-type zeroWire struct {
-	*stallReader
+// proto0Wire is the connection to a client.
+type proto0Wire struct {
+	*patience.Reader
 	out io.Writer
 }
 
-func newZeroWire(ctx context.Context, in *os.File, out io.Writer, timeout time.Duration) *zeroWire {
-	return &zeroWire{newStallReader(ctx, in, timeout), out}
+func newProto0Wire(ctx context.Context, in *os.File, out io.Writer, timeout time.Duration) *proto0Wire {
+	return &proto0Wire{patience.NewReader(ctx, in, timeout), out}
 }
 
 var errClientGone = errors.New("the client has gone")
 
 // read reads a message.
-func (w *zeroWire) read() (zeroCommand, ostree.Vardict, error) {
-	w.expect()
-	var header [zeroHeader]byte
+func (w *proto0Wire) read() (proto0Command, ostree.Vardict, error) {
+	w.Expect()
+	var header [proto0Header]byte
 	_, err := io.ReadFull(w, header[:])
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, nil, errClientGone
@@ -54,7 +55,7 @@ func (w *zeroWire) read() (zeroCommand, ostree.Vardict, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	order, ok := zeroOrders[header[0]]
+	order, ok := proto0Orders[header[0]]
 	if !ok || header[1] != 0 {
 		return 0, nil, fmt.Errorf("what the client sends is not protocol 0: %q", header[:])
 	}
@@ -66,12 +67,12 @@ func (w *zeroWire) read() (zeroCommand, ostree.Vardict, error) {
 	if err != nil {
 		return 0, nil, fmt.Errorf("message of the client: %w", err)
 	}
-	w.expect()
-	return zeroCommand(header[2]), args, nil
+	w.Expect()
+	return proto0Command(header[2]), args, nil
 }
 
 // write sends a message, in the byte order that most clients have.
-func (w *zeroWire) write(command zeroCommand, args ostree.Vardict) error {
+func (w *proto0Wire) write(command proto0Command, args ostree.Vardict) error {
 	order := binary.LittleEndian
 	body, err := args.Encode(order)
 	if err != nil {
@@ -89,10 +90,10 @@ func (w *zeroWire) write(command zeroCommand, args ostree.Vardict) error {
 }
 
 // reply answers an update or an object.
-func (w *zeroWire) reply(result bool, message string) error {
+func (w *proto0Wire) reply(result bool, message string) error {
 	const most = 10000
 	if len(message) > most {
 		message = message[:most]
 	}
-	return w.write(zeroStatus, ostree.Vardict{"result": result, "message": report.Printable(message)})
+	return w.write(proto0Status, ostree.Vardict{"result": result, "message": report.Printable(message)})
 }

@@ -1,4 +1,4 @@
-package receive
+package pull
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 )
 
 // gateway stands between libostree and the source, since libostree goes wherever
@@ -174,14 +175,14 @@ func (g *gateway) fetchTo(ctx context.Context, w io.Writer, path string) error {
 // copy hands on the body of a response, as long as it is within bounds.
 func (g *gateway) copy(w io.Writer, resp *http.Response, path string) error {
 	body := io.Reader(resp.Body)
-	if limit := maxSize(path); limit >= 0 {
+	if limit := quarantine.MaxSize(path); limit >= 0 {
 		body = &boundedReader{body, limit, fmt.Errorf("the source sends a %s of more than %s", path, humanize.IBytes(uint64(limit)))}
 	}
-	if strings.HasSuffix(path, ".filez") && !harmless(resp.ContentLength) {
-		check := newInflateCheck()
+	if strings.HasSuffix(path, ".filez") && !quarantine.Harmless(resp.ContentLength) {
+		check := quarantine.NewInflateCheck()
 		body = io.TeeReader(body, check)
 		_, err := io.Copy(w, body)
-		if err2 := check.close(); err2 != nil {
+		if err2 := check.Close(); err2 != nil {
 			return g.accuse(fmt.Errorf("%s: %w", path, err2))
 		}
 		return err

@@ -1,7 +1,6 @@
-package receive
+package upload
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
@@ -16,9 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ostree-push/receive/audit"
-	"ostree-push/receive/config"
-	"ostree-push/receive/locate"
 	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -40,14 +36,14 @@ const (
 // joined is what the receiver says to a session that may join.
 const joined = "joined"
 
-// door is where sessions join a receive.
-type door struct {
+// joinListener is where sessions join a receive.
+type joinListener struct {
 	listener *net.UnixListener
 	key      string // 128 random bits, in hexadecimal
 }
 
-// openDoor listens in the quarantine.
-func openDoor(q *quarantine.Quarantine) (*door, error) {
+// listenForJoins listens in the quarantine.
+func listenForJoins(q *quarantine.Quarantine) (*joinListener, error) {
 	var random [16]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
@@ -57,7 +53,7 @@ func openDoor(q *quarantine.Quarantine) (*door, error) {
 		return nil, err
 	}
 	listener.SetUnlinkOnClose(false) // it goes with the quarantine, whose directory may be closed by then
-	return &door{listener, hex.EncodeToString(random[:])}, nil
+	return &joinListener{listener, hex.EncodeToString(random[:])}, nil
 }
 
 // socketIn is the socket in an open directory. Its own path may be longer than
@@ -67,21 +63,21 @@ func socketIn(dir *os.File) *net.UnixAddr {
 }
 
 // secret is what a pusher has to know to join.
-func (d *door) secret(q *quarantine.Quarantine) string { return q.Name() + "/" + d.key }
+func (l *joinListener) secret(q *quarantine.Quarantine) string { return q.Name() + "/" + l.key }
 
-func (d *door) close() { d.listener.Close() }
+func (l *joinListener) close() { l.listener.Close() }
 
-// admit lets in who knows the secret, until the door is closed. enter gets the standard input of
+// admit lets in who knows the secret, until the listener is closed. enter gets the standard input of
 // the session, of which it is the owner from then on, and a function to call when
 // it is through with it; its error is the reason why it is not wanted.
-func (d *door) admit(enter func(input *os.File, leave func()) error) {
+func (l *joinListener) admit(enter func(input *os.File, leave func()) error) {
 	for {
-		conn, err := d.listener.AcceptUnix()
+		conn, err := l.listener.AcceptUnix()
 		if err != nil {
 			return
 		}
 		go func() {
-			input, err := d.check(conn)
+			input, err := l.check(conn)
 			if err == nil {
 				err = enter(input, func() { conn.Close() })
 			}
@@ -98,9 +94,9 @@ func (d *door) admit(enter func(input *os.File, leave func()) error) {
 }
 
 // check reads what a session brings: the key, and its standard input.
-func (d *door) check(conn *net.UnixConn) (*os.File, error) {
+func (l *joinListener) check(conn *net.UnixConn) (*os.File, error) {
 	conn.SetDeadline(time.Now().Add(joinTime))
-	key, oob := make([]byte, len(d.key)+1), make([]byte, unix.CmsgSpace(4*4))
+	key, oob := make([]byte, len(l.key)+1), make([]byte, unix.CmsgSpace(4*4))
 	n, oobn, _, _, err := conn.ReadMsgUnix(key, oob)
 	if err != nil {
 		return nil, err
@@ -109,7 +105,7 @@ func (d *door) check(conn *net.UnixConn) (*os.File, error) {
 	if err == nil && len(files) != 1 {
 		err = fmt.Errorf("%d files", len(files))
 	}
-	if err == nil && subtle.ConstantTimeCompare(key[:n], []byte(d.key)) != 1 {
+	if err == nil && subtle.ConstantTimeCompare(key[:n], []byte(l.key)) != 1 {
 		err = errors.New("the secret is wrong")
 	}
 	if err != nil {
@@ -139,43 +135,15 @@ func passedFiles(oob []byte) (files []*os.File, err error) {
 	return files, nil
 }
 
-// join has a session join the receive whose secret its pusher sends. Only if it
-// cannot, that is worth a line in the audit log: what comes of the receive has one.
-func join(ctx context.Context, limits Limits, cl commandLine, f *streamFiller, stdin *os.File) error {
-	secret, err := f.read(stream.Join)
-	if errors.Is(err, stream.ErrEnded) {
-		return nil // the pusher is done without it
-	}
-	if err != nil {
-		return err
-	}
-	entry := audit.NewEntry()
-	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
-	return limits.within(ctx, entry, func(at *locate.Location, _ *config.Config, _ []string, _ *ledger) (totals report.Totals, err error) {
-		conn, err := knock(at, string(secret), stdin)
-		if err != nil {
-			return totals, fmt.Errorf("join a push: %w", err)
-		}
-		defer conn.Close()
-		if err := f.conn.Write(stream.Joined, nil); err != nil {
-			return totals, err
-		}
-		// The other receiver has our standard input until it closes this.
-		context.AfterFunc(ctx, func() { conn.Close() })
-		io.Copy(io.Discard, conn)
-		return totals, nil
-	})
-}
-
-// knock hands our standard input to the receiver that holds the quarantine of
-// that secret.
-func knock(at *locate.Location, secret string, stdin *os.File) (*net.UnixConn, error) {
+// Join hands our standard input to the receiver that holds the quarantine of a secret, in the repository at a path.
+// The connection that it returns ends when that receiver has read all of it, or has ended.
+func Join(repo, secret string, stdin *os.File) (*net.UnixConn, error) {
 	errNone := errors.New("there is no such push")
 	name, key, _ := strings.Cut(secret, "/")
 	if key == "" {
 		return nil, errNone
 	}
-	dir, err := quarantine.OpenDir(at.Path(), name)
+	dir, err := quarantine.OpenDir(repo, name)
 	if err != nil {
 		return nil, errNone
 	}
@@ -203,17 +171,17 @@ func knock(at *locate.Location, secret string, stdin *os.File) (*net.UnixConn, e
 }
 
 // sendHello tells the pusher how to join.
-func (f *streamFiller) sendHello(q *quarantine.Quarantine) error {
+func (f *Source) sendHello() error {
 	var hello stream.HelloMessage
 	var err error
-	if f.door, err = openDoor(q); err == nil {
-		hello.Join = f.door.secret(q)
+	if f.joins, err = listenForJoins(f.q); err == nil {
+		hello.Join = f.joins.secret(f.q)
 	} else {
-		f.r.sink.Log(report.Debug, fmt.Sprintf("No further channels: %v", err))
+		f.sink.Log(report.Debug, fmt.Sprintf("No further channels: %v", err))
 	}
 	payload, err := json.Marshal(hello)
 	if err != nil {
 		return err
 	}
-	return f.conn.Write(stream.Hello, payload)
+	return f.pusher.conn.Write(stream.Hello, payload)
 }

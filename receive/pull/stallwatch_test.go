@@ -1,9 +1,10 @@
-package receive
+package pull
 
 import (
 	"testing"
 	"time"
 
+	"ostree-push/internal/patience"
 	"ostree-push/ostree"
 )
 
@@ -38,7 +39,7 @@ func TestStallWatch(t *testing.T) {
 		for i, look := range test.looks {
 			for i > 0 && !test.stopped && now.Before(start.Add(look.after)) {
 				watch.see(now, test.looks[i-1].p)
-				now = now.Add(waitSlice / 2)
+				now = now.Add(patience.Slice / 2)
 			}
 			now = start.Add(look.after)
 			watch.see(now, look.p)

@@ -1,4 +1,4 @@
-package receive
+package upload
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
@@ -283,4 +284,18 @@ func (in *intake) check(b *batch) error {
 	}
 	in.q.Wrote(int64(len(b.buffer)))
 	return nil
+}
+
+// progressMeter shows progress now and then.
+type progressMeter struct {
+	sink report.Sink
+	next time.Time
+}
+
+func (p *progressMeter) show(progress report.Progress) {
+	const interval = 100 * time.Millisecond
+	if now := time.Now(); now.After(p.next) || progress.Done == progress.Total {
+		p.next = now.Add(interval)
+		p.sink.Progress(progress)
+	}
 }

@@ -1,0 +1,298 @@
+// Package upload takes objects from a pusher, in a stream on standard input (docs/protocol.md), into a quarantine.
+package upload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
+	"ostree-push/report"
+	"ostree-push/stream"
+)
+
+// Source takes objects from a pusher. It is a source of package receive.
+type Source struct {
+	pusher  *Pusher
+	q       *quarantine.Quarantine
+	sink    report.Sink
+	joins   *joinListener // nil: no further channels
+	offered ostree.Refs   // once Refs has returned
+	totals  report.Totals
+}
+
+// Open tells a pusher that the receive begins, and how further sessions join it. From then on it is
+// not waited for longer than timeout. Whoever opens a Source closes it.
+func Open(pusher *Pusher, q *quarantine.Quarantine, timeout time.Duration, sink report.Sink) (*Source, error) {
+	pusher.in.SetTimeout(timeout)
+	f := &Source{pusher: pusher, q: q, sink: sink}
+	if err := f.sendHello(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Close ends the joining of sessions.
+func (f *Source) Close() {
+	if f.joins != nil {
+		f.joins.close()
+		f.joins = nil
+	}
+}
+
+// Totals are the objects and the bytes that have come.
+func (f *Source) Totals() report.Totals { return f.totals }
+
+// Refs says what refs show, and takes what the pusher offers.
+func (f *Source) Refs(_ context.Context, have ostree.Refs) (ostree.Refs, error) {
+	if err := f.sendState(have); err != nil {
+		return nil, err
+	}
+	offered, err := f.readOffer()
+	f.offered = offered
+	return offered, err
+}
+
+// Commits takes the commits that the pusher sends by itself: of what it offers, those that it was not told of.
+func (f *Source) Commits(ctx context.Context, _ []ostree.Checksum) error {
+	return f.readCommits(ctx)
+}
+
+// sendState tells what the refs show, so that the pusher need not list it. What it is not told, it
+// lists; so those are left out whose commits are not there, or are known not to be whole.
+func (f *Source) sendState(have ostree.Refs) error {
+	var states []stream.RefState
+	for _, ref := range have.Sorted() {
+		if len(states) == stream.MaxRefs {
+			break
+		}
+		commit, err := f.q.Target.LoadCommit(have[ref])
+		if err != nil {
+			continue // judging says why, where it matters
+		}
+		if !commit.Partial {
+			states = append(states, stream.RefState{
+				Ref: string(ref), Commit: have[ref].String(), Timestamp: commit.Timestamp,
+				Tree: [2]string{commit.Tree.Contents.String(), commit.Tree.Meta.String()},
+			})
+		}
+		commit.Close()
+	}
+	return stream.WriteRefs(f.pusher.conn, stream.State, states)
+}
+
+func (f *Source) readOffer() (ostree.Refs, error) {
+	offered, err := stream.ReadRefs[stream.RefOffer](func() ([]byte, error) { return f.pusher.read(stream.Offer) })
+	if err != nil {
+		return nil, fmt.Errorf("refs of the pusher: %w", err)
+	}
+	source := ostree.Refs{}
+	for _, o := range offered {
+		ref, err := ostree.ParseRef(o.Ref)
+		if err != nil {
+			return nil, quarantine.Fault(fmt.Errorf("refs of the pusher: %w", err))
+		}
+		if source[ref], err = ostree.ParseChecksum(o.Commit); err != nil {
+			return nil, quarantine.Fault(fmt.Errorf("refs of the pusher: ref %s: %w", ref, err))
+		}
+	}
+	return source, nil
+}
+
+// readCommits stores and checks the commits that come, which have to be commits
+// of offered refs.
+func (f *Source) readCommits(ctx context.Context) error {
+	due := map[ostree.Checksum]bool{}
+	for _, sum := range f.offered {
+		due[sum] = true
+	}
+	for {
+		payload, err := f.pusher.read(stream.Commit)
+		if err != nil {
+			return fmt.Errorf("commits of the pusher: %w", err)
+		}
+		if len(payload) == 0 {
+			return nil
+		}
+		sum, object, detached, err := stream.ParseCommit(payload)
+		if err != nil {
+			return err
+		}
+		if !due[sum] {
+			return fmt.Errorf("commit %s: nobody asked for it", sum)
+		}
+		delete(due, sum)
+		if len(object) > ostree.MaxMetadataSize || len(detached) > ostree.MaxMetadataSize {
+			return fmt.Errorf("commit %s is too large", sum)
+		}
+		if err := f.storeCommit(ctx, sum, object, detached); err != nil {
+			return fmt.Errorf("commit %s: %w", sum, err)
+		}
+		f.count(int64(len(object) + len(detached)))
+	}
+}
+
+func (f *Source) storeCommit(ctx context.Context, sum ostree.Checksum, object, detached []byte) error {
+	if err := ostree.CheckBytes(ostree.ObjectCommit, sum, object); err != nil {
+		return err
+	}
+	if err := f.q.Write(stream.Entry{Type: ostree.ObjectCommit, Sum: sum}, object); err != nil {
+		return err
+	}
+	if len(detached) == 0 {
+		return nil
+	}
+	return f.q.Repo.WriteDetachedMetadata(ctx, sum, detached)
+}
+
+func (f *Source) count(bytes int64) {
+	f.totals.Objects++
+	f.totals.Bytes += bytes
+}
+
+// Objects says which commits are wanted, which may be none, and takes the objects that they need.
+func (f *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
+	if err := f.pusher.conn.WriteSums(stream.Wanted, commits); err != nil || len(commits) == 0 {
+		return err
+	}
+	if err := f.q.MarkResumable(); err != nil {
+		return err
+	}
+	missing, err := f.readList(ctx)
+	if err != nil {
+		return fmt.Errorf("list of objects: %w", err)
+	}
+	if err := f.readObjects(ctx, missing); err != nil {
+		return fmt.Errorf("receive the objects: %w", err)
+	}
+	// What is asked for from now on comes on this channel.
+	f.Close()
+	// libostree has tables of its own when it imports.
+	debug.FreeOSMemory()
+	return nil
+}
+
+// readList reads what the commits consist of, and answers what of it is missing.
+func (f *Source) readList(ctx context.Context) (map[stream.Entry]struct{}, error) {
+	var answer stream.Bitmap
+	missing := map[stream.Entry]struct{}{}
+	left := f.q.Resume(ctx)
+	n, err := f.readEntries(ctx, left, &answer, missing)
+	for _, e := range f.finishResume(left) {
+		answer.Set(e.Index)
+		missing[e.Entry] = struct{}{}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.sink.Log(report.Debug, fmt.Sprintf("Of %d objects, %d are missing", n, len(missing)))
+	return missing, f.pusher.conn.WriteBitmap(&answer)
+}
+
+// finishResume returns what is damaged of what an interrupted push has left.
+func (f *Source) finishResume(left *quarantine.Resume) []quarantine.Taken {
+	damaged, taken := left.Finish()
+	if taken > 0 {
+		f.sink.Log(report.Info, fmt.Sprintf("Resuming an interrupted push, of which %d objects are here", taken))
+	}
+	return damaged
+}
+
+func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Bitmap, missing map[stream.Entry]struct{}) (n int, err error) {
+	for {
+		payload, err := f.pusher.read(stream.List)
+		if err != nil || len(payload) == 0 {
+			return n, err
+		}
+		entries, err := stream.ParseList(payload)
+		if err != nil {
+			return n, err
+		}
+		if n+len(entries) > stream.MaxObjects {
+			return n, quarantine.Fault(fmt.Errorf("more than %d objects", stream.MaxObjects))
+		}
+		for _, e := range entries {
+			if _, twice := missing[e]; twice {
+				return n, quarantine.Fault(fmt.Errorf("object %s is listed twice", e.Sum))
+			}
+			has, err := f.q.Target.HasObject(ctx, e.Type, e.Sum)
+			if err == nil && !has {
+				has, err = left.Take(e, n)
+			}
+			if err != nil {
+				return n, err
+			}
+			if answer.Add(!has); !has {
+				missing[e] = struct{}{}
+			}
+			n++
+		}
+	}
+}
+
+// readObjects takes the objects that are missing, from our own channel and from
+// all that join.
+func (f *Source) readObjects(ctx context.Context, missing map[stream.Entry]struct{}) error {
+	in := newIntake(ctx, f.q, f.sink, missing)
+	f.pusher.in.SetContext(in.ctx)
+	f.pusher.in.Expect()
+	in.enter(f.pusher.conn, func() {})
+	if f.joins != nil {
+		go f.joins.admit(func(input *os.File, leave func()) error {
+			reader := f.pusher.in.Also(in.ctx, input)
+			done := func() {
+				input.Close()
+				leave()
+			}
+			err := in.enter(stream.New(reader, io.Discard), done)
+			if err != nil {
+				input.Close()
+			}
+			return err
+		})
+	}
+	err := in.finish()
+	f.pusher.in.SetContext(ctx)
+	f.sink.Log(report.Debug, fmt.Sprintf("The objects came on %d channels", in.entered))
+	f.totals.Objects += in.total - len(missing)
+	f.totals.Bytes += in.bytes.Load()
+	return err
+}
+
+// Fetch asks the pusher for objects, but for those that an interrupted push has left, and takes them.
+func (f *Source) Fetch(ctx context.Context, missing []stream.Entry) error {
+	left := f.q.Resume(ctx)
+	var ask []stream.Entry
+	for i, e := range missing {
+		has, err := left.Take(e, i)
+		if err != nil {
+			f.finishResume(left)
+			return err
+		}
+		if !has {
+			ask = append(ask, e)
+		}
+	}
+	for _, e := range f.finishResume(left) {
+		ask = append(ask, e.Entry)
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	if err := f.pusher.conn.WriteEntries(stream.Ask, ask); err != nil {
+		return err
+	}
+	due := make(map[stream.Entry]struct{}, len(ask))
+	for _, e := range ask {
+		due[e] = struct{}{}
+	}
+	if err := f.readObjects(ctx, due); err != nil {
+		return fmt.Errorf("receive the objects: %w", err)
+	}
+	return nil
+}
