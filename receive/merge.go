@@ -27,7 +27,7 @@ func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict
 	if err != nil {
 		return fmt.Errorf("ref %s: write commit: %w", v.ref, err)
 	}
-	if err := r.signer.SignCommit(ctx, r.target, merged); err != nil {
+	if err := r.keys.SignCommit(ctx, r.target, merged); err != nil {
 		return fmt.Errorf("ref %s: %w", v.ref, err)
 	}
 	v.merged = merged
@@ -37,7 +37,7 @@ func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict
 // warnOfLostSignatures says that the signatures of commits that have been received are not on those that are
 // published in their place. (One that was written anew as just the same keeps them.)
 func (r *receiver) warnOfLostSignatures(ctx context.Context, moved []*verdict) {
-	if r.signer.HasKeys() {
+	if r.keys.Signs() {
 		return
 	}
 	var lost []*verdict

@@ -14,7 +14,6 @@ import (
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
 	"ostree-push/receive/quarantine"
-	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
 
@@ -95,41 +94,11 @@ func (r *receiver) hides(refs ostree.Refs) bool {
 	return false
 }
 
-// loadKeys reads the keys that are configured, so that one that is missing is
-// noticed before anything else happens.
-func (r *receiver) loadKeys() error {
-	c := r.config
-	if err := c.FindKeys(); err != nil {
-		return err
-	}
-	var err error
-	if r.signer, err = sign.NewSigner(c.GPGSign, c.GPGHomedir, c.SignType, c.SignKeyfiles); err != nil {
-		return err
-	}
-	if c.GPGVerify || len(c.GPGSign) > 0 {
-		if r.gpgDir, err = newGPGDir(); err != nil {
-			return err
-		}
-	}
-	if c.GPGVerify {
-		r.verifier.VerifyGPG(keysRemote)
-		if c.GPGTrustedKeys != "" {
-			if r.keyring, err = os.Open(c.GPGTrustedKeys); err != nil {
-				return fmt.Errorf("gpg_trustedkeys keyring: %w", err)
-			}
-		}
-	}
-	if c.SignVerify {
-		return r.verifier.VerifySign(c.SignType, c.SignTrustedKeyfile, sign.GlobalDirs())
-	}
-	return nil
-}
-
 // verify checks the signatures of all that is offered, and that it is signed for where it
 // is to go. One that is wrong fails the receive: somebody is not who they should be.
 func (r *receiver) verify(ctx context.Context, q *quarantine.Quarantine, offered *offers) error {
 	for _, o := range offered.offers {
-		if err := r.verifier.VerifyCommit(ctx, q.Repo, o.commit.Checksum); err != nil {
+		if err := r.keys.VerifyCommit(ctx, q.Repo, o.commit.Checksum); err != nil {
 			return cli.Hint(fmt.Errorf("ref %s: commit %s: %w", o.ref, o.commit.Checksum, err),
 				"sign the commit with a key that the server trusts, and push again (ostree-gpg-sign(1), ostree-sign(1))")
 		}
@@ -143,7 +112,7 @@ func (r *receiver) verify(ctx context.Context, q *quarantine.Quarantine, offered
 // checkPromotion returns an error if a commit whose signature counts is signed for another
 // ref: otherwise somebody without a key could publish what was signed for testing as stable.
 func (r *receiver) checkPromotion(o offer) error {
-	if !r.config.GPGVerify && !r.config.SignVerify || r.config.AllowPromotion {
+	if !r.keys.Verifies() || r.config.AllowPromotion {
 		return nil
 	}
 	return cli.Hint(checkBinding(o),

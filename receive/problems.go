@@ -58,16 +58,7 @@ func problemsOf(c *config.Config, path string) []string {
 	}
 	add("root", checkRoot(c.Root))
 	add("audit_log", audit.Check(c.AuditLog))
-	add("gpg_trustedkeys", checkKeyring(c.GPGTrustedKeys))
-	for _, key := range c.GPGSign {
-		if there(c.GPGHomedir) {
-			add("gpg_sign", sign.CheckGPGKey(key, c.GPGHomedir))
-		}
-	}
-	add(signProblem(c))
-	for _, file := range c.SignKeyfiles {
-		add("sign_keyfiles", checkKeyfile(c.SignType, file))
-	}
+	problems = append(problems, sign.Problems(c)...)
 	add(updateProblem(c, path))
 	lines := make([]string, len(problems))
 	for i, problem := range problems {
@@ -88,52 +79,6 @@ func checkRoot(root string) error {
 		return fmt.Errorf("root %q is no directory", root)
 	}
 	return nil
-}
-
-// there reports whether there is something at path, or none is configured: what is not
-// there is in config.KeyProblems already.
-func there(path string) bool {
-	_, err := os.Stat(path)
-	return path == "" || err == nil
-}
-
-// checkKeyring returns an error if a keyring that is there cannot be read.
-func checkKeyring(file string) error {
-	if file == "" || !there(file) {
-		return nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("gpg_trustedkeys keyring: %w", err)
-	}
-	return f.Close()
-}
-
-// checkKeyfile returns what is wrong with a file of secret keys that is there.
-func checkKeyfile(signType, file string) error {
-	if !there(file) || sign.CheckType(signType) != nil {
-		return nil
-	}
-	_, err := sign.NewSigner(nil, "", signType, []string{file})
-	return err
-}
-
-// signProblem returns what is wrong with the signature system that is not GPG, or with
-// the keys by which it verifies.
-func signProblem(c *config.Config) (option string, err error) {
-	if c.SignVerify || len(c.SignKeyfiles) > 0 {
-		if err := sign.CheckType(c.SignType); err != nil {
-			return "sign_type", err
-		}
-	}
-	if !c.SignVerify || !there(c.SignTrustedKeyfile) {
-		return "sign_verify", nil
-	}
-	option = "sign_verify"
-	if c.SignTrustedKeyfile != "" {
-		option = "sign_trustedkeyfile"
-	}
-	return option, new(sign.Verifier).VerifySign(c.SignType, c.SignTrustedKeyfile, sign.GlobalDirs())
 }
 
 // updateProblem returns the option by which the metadata is updated, and why the program

@@ -99,7 +99,7 @@ func (z *proto0Receiver) run(ctx context.Context) (err error) {
 	if !wanted {
 		return z.catchUpAlone(ctx)
 	}
-	q, err := z.newQuarantine()
+	q, err := quarantine.New(z.target)
 	if err != nil {
 		return z.refuse(err)
 	}

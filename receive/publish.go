@@ -103,16 +103,16 @@ func (r *receiver) updateMetadata(ctx context.Context) error {
 		}
 		return err
 	}
-	return r.signer.SignSummary(ctx, r.target)
+	return r.keys.SignFlatpakSummary(ctx, r.target)
 }
 
 // regenerate updates the metadata of a repository without flatpak refs. Refs that show no commit are left out,
 // where libostree's own way would fail.
 func (r *receiver) regenerate(ctx context.Context, refs ostree.Refs, bad map[ostree.Ref]error) error {
 	if len(bad) == 0 {
-		return r.signer.RegenerateMetadata(ctx, r.target)
+		return r.keys.RegenerateMetadata(ctx, r.target)
 	}
-	return r.signer.WriteSummary(ctx, r.target, refs)
+	return r.keys.WriteSummary(ctx, r.target, refs)
 }
 
 func hasFlatpak(refs ostree.Refs) bool {
@@ -127,18 +127,11 @@ func hasFlatpak(refs ostree.Refs) bool {
 // updateFlatpak has flatpak write the summary and the appstream branches of a
 // repository of its own.
 func (r *receiver) updateFlatpak(ctx context.Context, output io.Writer) error {
-	args := []string{"build-update-repo"}
-	for _, key := range r.config.GPGSign {
-		args = append(args, "--gpg-sign="+key)
-	}
-	if r.config.GPGHomedir != "" {
-		args = append(args, "--gpg-homedir="+r.config.GPGHomedir)
-	}
 	path, err := r.repo.ForOthers()
 	if err != nil {
 		return err
 	}
-	return runProgram(ctx, output, nil, "flatpak", append(args, path)...)
+	return runProgram(ctx, output, nil, "flatpak", slices.Concat([]string{"build-update-repo"}, r.keys.FlatpakOptions(), []string{path})...)
 }
 
 // runHook runs the update hook, with what has been received in its environment.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net/url"
-	"os"
 
 	"ostree-push/ostree"
 	"ostree-push/receive/locate"
@@ -21,39 +20,29 @@ import (
 // receiver is the server's end of a push under way: a repository that is received into, and the keys for it.
 type receiver struct {
 	*session
-	sink     report.Sink
-	output   io.Writer // of programs that are run
-	target   *ostree.Repo
-	keyring  *os.File // GPG keys to verify with; nil: the global ones
-	gpgDir   *gpgDir  // nil: gpg is not run
-	signer   *sign.Signer
-	verifier sign.Verifier
+	sink   report.Sink
+	output io.Writer // of programs that are run
+	target *ostree.Repo
+	keys   *sign.Keys
 }
 
 // open reads the keys, and opens the repository.
 func (s *session) open(sink report.Sink, output io.Writer) (*receiver, error) {
-	r := &receiver{session: s, sink: sink, output: output}
-	err := r.loadKeys()
-	if err == nil {
-		r.target, err = openTarget(s.repo)
-	}
+	keys, err := sign.Open(s.config)
 	if err != nil {
-		r.close()
 		return nil, err
 	}
-	return r, nil
+	target, err := openTarget(s.repo)
+	if err != nil {
+		keys.Close()
+		return nil, err
+	}
+	return &receiver{session: s, sink: sink, output: output, target: target, keys: keys}, nil
 }
 
 func (r *receiver) close() {
-	if r.target != nil {
-		r.target.Close()
-	}
-	if r.keyring != nil {
-		r.keyring.Close()
-	}
-	if r.gpgDir != nil {
-		r.gpgDir.remove()
-	}
+	r.target.Close()
+	r.keys.Close()
 }
 
 // origin is where objects come from.
@@ -72,7 +61,7 @@ func (r *receiver) openSource(from origin, q *quarantine.Quarantine) (source, er
 
 // receive is the whole job. Of the refs that are offered it receives those of the names, or all if there are none.
 func (r *receiver) receive(ctx context.Context, from origin, names []string) (totals report.Totals, err error) {
-	q, err := r.newQuarantine()
+	q, err := quarantine.New(r.target)
 	if err != nil {
 		return totals, err
 	}
@@ -148,27 +137,6 @@ func (r *receiver) receiveCommits(ctx context.Context, q *quarantine.Quarantine,
 		return nil, err
 	}
 	return loadOffers(q, wanted, current)
-}
-
-// keysRemote is a remote of the quarantine that nothing is pulled from, for the keys to verify with.
-const keysRemote = "_receive"
-
-func (r *receiver) newQuarantine() (*quarantine.Quarantine, error) {
-	q, err := quarantine.New(r.target)
-	if err != nil {
-		return nil, err
-	}
-	options := map[string]string{}
-	if r.keyring != nil {
-		// The name of the file may have characters in it that separate names
-		// in this option.
-		options["gpgkeypath"] = fmt.Sprintf("/proc/self/fd/%d", r.keyring.Fd())
-	}
-	if err := q.Repo.AddRemote(keysRemote, "file:///nowhere", options); err != nil {
-		q.Remove()
-		return nil, fmt.Errorf("set up the keys: %w", err)
-	}
-	return q, nil
 }
 
 // openTarget opens the repository to receive into, by an absolute path, since its

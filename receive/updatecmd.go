@@ -139,7 +139,7 @@ func (r *receiver) signRefs(ctx context.Context) (signed ostree.Refs, err error)
 	if err := r.warnOfBadRefs(ctx); err != nil {
 		return nil, err
 	}
-	if !r.signer.HasKeys() {
+	if !r.keys.Signs() {
 		return nil, nil
 	}
 	refs, _, err := r.goodRefs(ctx)
@@ -171,7 +171,7 @@ func (r *receiver) signOne(ctx context.Context, sum ostree.Checksum) (added bool
 	if err != nil {
 		return false, err
 	}
-	if err := r.signer.SignCommit(ctx, r.target, sum); err != nil {
+	if err := r.keys.SignCommit(ctx, r.target, sum); err != nil {
 		return false, err
 	}
 	after, err := sign.CountSignatures(ctx, r.target, sum)

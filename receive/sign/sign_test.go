@@ -16,6 +16,7 @@ import (
 
 	"ostree-push/internal/otrepo"
 	"ostree-push/ostree"
+	"ostree-push/receive/config"
 )
 
 // libostrees opens a copy of the repository that libostree has signed.
@@ -30,10 +31,10 @@ func libostrees(t *testing.T) (*ostree.Repo, ostree.Checksum) {
 			t.Fatal(err)
 		}
 	}
-	return open(t, dir, "main")
+	return openRepo(t, dir, "main")
 }
 
-func open(t *testing.T, dir string, ref ostree.Ref) (*ostree.Repo, ostree.Checksum) {
+func openRepo(t *testing.T, dir string, ref ostree.Ref) (*ostree.Repo, ostree.Checksum) {
 	t.Helper()
 	repo, err := ostree.Open(dir)
 	if err != nil {
@@ -67,7 +68,7 @@ func unsigned(t *testing.T, collectionID string) (*ostree.Repo, ostree.Checksum)
 	if _, err := (otrepo.Commit{Ref: "main", Dir: t.TempDir(), Subject: "Unsigned"}).Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	return open(t, dir, "main")
+	return openRepo(t, dir, "main")
 }
 
 func write(t *testing.T, path, content string) string {
@@ -92,38 +93,53 @@ func newKey(t *testing.T) (secret, public string) {
 }
 
 // eachEngine runs test with Go's engine, and with libostree's where it has one.
-func eachEngine(t *testing.T, test func(t *testing.T, engine func(keys) engine)) {
+func eachEngine(t *testing.T, test func(t *testing.T, engine func(base64Keys) engine)) {
 	t.Run("go", func(t *testing.T) {
-		test(t, func(k keys) engine { return newGoEngine(k) })
+		test(t, func(k base64Keys) engine { return newGoEngine(k) })
 	})
 	t.Run("libostree", func(t *testing.T) {
-		if !ostree.HasSign(TypeEd25519) {
+		if !ostree.HasSign(ed25519Files().signType) {
 			t.Skip("this libostree has no ed25519")
 		}
-		test(t, func(k keys) engine { return &libostreeEngine{TypeEd25519, k} })
+		test(t, func(k base64Keys) engine { return &libostreeEngine{ed25519Files().signType, k} })
 	})
+}
+
+// withEngine has the keys of an ed25519 engine sign and verify.
+func withEngine(e engine) *Keys {
+	k := &keyfileKeys{ed25519Files(), e}
+	return &Keys{[]keys{{system: ed25519Files().system(), secret: k, trusted: k}}}
+}
+
+// signingWith and verifyingWith are the policies with such keys.
+func signingWith(signType, file string) *config.Config {
+	return &config.Config{SignType: signType, SignKeyfiles: []string{file}}
+}
+
+func verifyingWith(signType, file string) *config.Config {
+	return &config.Config{SignType: signType, SignVerify: true, SignTrustedKeyfile: file}
 }
 
 // What libostree has signed verifies here, and signing the same with the same
 // key gives the same signatures, byte by byte; so libostree verifies ours.
 func TestLibostreesSignatures(t *testing.T) {
 	ctx := context.Background()
-	eachEngine(t, func(t *testing.T, engine func(keys) engine) {
+	eachEngine(t, func(t *testing.T, engine func(base64Keys) engine) {
 		repo, sum := libostrees(t)
-		public, err := readPublicKeys(TypeEd25519, "testdata/libostree/public.ed25519", nil)
+		public, err := ed25519Files().readPublic("testdata/libostree/public.ed25519", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &Verifier{signType: TypeEd25519, engine: engine(keys{public: public})}
+		v := withEngine(engine(base64Keys{public: public}))
 		if err := v.VerifyCommit(ctx, repo, sum); err != nil {
 			t.Errorf("verify: %v", err)
 		}
 
-		secret, err := readSecretKeys(TypeEd25519, []string{"testdata/libostree/secret.ed25519"})
+		secret, err := ed25519Files().readSecret([]string{"testdata/libostree/secret.ed25519"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Signer{signType: TypeEd25519, engine: engine(keys{secret: secret})}
+		s := withEngine(engine(base64Keys{secret: secret}))
 		theirs, err := repo.CommitSignatures(ctx, sum, "ostree.sign.ed25519")
 		if err != nil || len(theirs) != 1 {
 			t.Fatalf("their signatures: %d, %v", len(theirs), err)
@@ -144,7 +160,7 @@ func TestLibostreesSignatures(t *testing.T) {
 		if err := os.Remove(sig); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SignSummary(ctx, repo); err != nil {
+		if err := s.SignFlatpakSummary(ctx, repo); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(sig); err != nil || string(got) != string(want) {
@@ -156,16 +172,16 @@ func TestLibostreesSignatures(t *testing.T) {
 // Verification fails closed, whatever is wrong with the signatures.
 func TestRefusals(t *testing.T) {
 	ctx := context.Background()
-	eachEngine(t, func(t *testing.T, engine func(keys) engine) {
+	eachEngine(t, func(t *testing.T, engine func(base64Keys) engine) {
 		secret, public := newKey(t)
 		otherSecret, _ := newKey(t)
 		_, otherPublic := newKey(t)
 		trim := strings.TrimSpace
-		verifier := func(public ...string) *Verifier {
-			return &Verifier{signType: TypeEd25519, engine: engine(keys{public: public})}
+		verifier := func(public ...string) *Keys {
+			return withEngine(engine(base64Keys{public: public}))
 		}
 		signatures := func(key string, data []byte) [][]byte {
-			s, err := engine(keys{secret: []string{trim(key)}}).sign(ctx, data)
+			s, err := engine(base64Keys{secret: []string{trim(key)}}).sign(ctx, data)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -240,8 +256,8 @@ func TestCorruptCommit(t *testing.T) {
 	}
 	write(t, path(other, otherSum), string(signed))
 
-	var v Verifier
-	if err := v.VerifySign(TypeEd25519, "testdata/libostree/public.ed25519", nil); err != nil {
+	v, err := open(verifyingWith("ed25519", "testdata/libostree/public.ed25519"), nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := v.VerifyCommit(ctx, other, otherSum); err == nil || !strings.Contains(err.Error(), "is corrupt") {
@@ -260,7 +276,7 @@ func TestGlobalKeys(t *testing.T) {
 	file := write(t, filepath.Join(t.TempDir(), "keys"), public)
 	read := func(dirs ...string) []string {
 		t.Helper()
-		keys, err := readPublicKeys(TypeEd25519, file, dirs)
+		keys, err := ed25519Files().readPublic(file, dirs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,8 +294,7 @@ func TestGlobalKeys(t *testing.T) {
 
 	// The only key of the configured file is revoked: nobody is trusted.
 	os.Remove(filepath.Join(usr, "trusted.ed25519.d", "some.name"))
-	var v Verifier
-	err := v.VerifySign(TypeEd25519, file, []string{etc, usr})
+	_, err := open(verifyingWith("ed25519", file), []string{etc, usr})
 	if err == nil || err.Error() != "sign_verify is on, but no ed25519 key is trusted: set sign_trustedkeyfile" {
 		t.Errorf("%v", err)
 	}
@@ -300,11 +315,12 @@ func TestBadKeys(t *testing.T) {
 	}
 	halves := base64.StdEncoding.EncodeToString(append(raw(secret)[:32:32], raw(otherSecret)[32:]...))
 	signing := func(file string) error {
-		_, err := NewSigner(nil, "", TypeEd25519, []string{file})
+		_, err := open(signingWith("ed25519", file), nil)
 		return err
 	}
 	verifying := func(file string) error {
-		return new(Verifier).VerifySign(TypeEd25519, file, nil)
+		_, err := open(verifyingWith("ed25519", file), nil)
+		return err
 	}
 	revoked := func(file string) error {
 		global := t.TempDir()
@@ -312,7 +328,8 @@ func TestBadKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		good := write(t, filepath.Join(dir, "good"), public)
-		return new(Verifier).VerifySign(TypeEd25519, good, []string{global})
+		_, err := open(verifyingWith("ed25519", good), []string{global})
+		return err
 	}
 	for name, test := range map[string]struct {
 		do      func(file string) error
@@ -346,8 +363,61 @@ func TestBadKeys(t *testing.T) {
 	// A directory of keys that cannot be listed may hide a revocation.
 	global := t.TempDir()
 	write(t, filepath.Join(global, "revoked.ed25519.d"), "")
-	if err := new(Verifier).VerifySign(TypeEd25519, write(t, filepath.Join(dir, "good"), public), []string{global}); err == nil {
+	if _, err := open(verifyingWith("ed25519", write(t, filepath.Join(dir, "good"), public)), []string{global}); err == nil {
 		t.Error("revoked.ed25519.d is no directory, and nobody minds")
+	}
+}
+
+// Each system of the table is whole, and can be told from the others.
+func TestSystems(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range systems() {
+		if s.missing == nil || s.read == nil || s.check == nil {
+			t.Errorf("%s: the entry is not whole", s.name)
+		}
+		for _, name := range []string{"name " + s.name, "sign_type " + s.signType, "signatures " + s.signatures} {
+			if seen[name] {
+				t.Errorf("%s: another system has that %s, too", s.name, name)
+			}
+			seen[name] = true
+		}
+		if s.always && s.missing() != nil {
+			t.Errorf("%s: %v", s.name, s.missing())
+		}
+		// A policy that names no keys asks for none.
+		if k, err := s.read(&config.Config{SignType: s.signType}, nil); err != nil || k.secret != nil || k.trusted != nil {
+			t.Errorf("%s: it has keys that nobody has configured: %v, %v", s.name, k, err)
+		}
+	}
+}
+
+// What is wrong with keys is found whole, each by its option, and nothing else is.
+func TestProblems(t *testing.T) {
+	dir := t.TempDir()
+	bad := write(t, filepath.Join(dir, "bad"), "*\n")
+	secret, public := newKey(t)
+	good := signingWith("ed25519", write(t, filepath.Join(dir, "secret"), secret))
+	good.SignVerify, good.SignTrustedKeyfile = true, write(t, filepath.Join(dir, "public"), public)
+	for name, test := range map[string]struct {
+		c    *config.Config
+		want []string
+	}{
+		"none":         {&config.Config{SignType: "ed25519"}, nil},
+		"good":         {good, nil},
+		"unused type":  {&config.Config{SignType: "rot13"}, nil},
+		"no such type": {signingWith("rot13", bad), []string{"sign_type"}},
+		"both":         {&config.Config{SignType: "ed25519", SignKeyfiles: []string{bad, bad}, SignVerify: true, SignTrustedKeyfile: bad}, []string{"sign_trustedkeyfile", "sign_keyfiles", "sign_keyfiles"}},
+		"no key":       {&config.Config{SignType: "ed25519", SignVerify: true}, []string{"sign_verify"}},
+		"not there":    {verifyingWith("ed25519", filepath.Join(dir, "nowhere")), nil}, // config.KeyProblems
+		"no GPG key":   {&config.Config{SignType: "ed25519", GPGSign: []string{"0123456789ABCDEF"}, GPGHomedir: dir}, []string{"gpg_sign"}},
+	} {
+		var got []string
+		for _, problem := range problems(test.c, nil) {
+			got = append(got, problem.Option)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", name, diff)
+		}
 	}
 }
 
@@ -355,15 +425,15 @@ func TestSignTypes(t *testing.T) {
 	secret, _ := newKey(t)
 	file := write(t, filepath.Join(t.TempDir(), "keys"), secret)
 	for _, signType := range []string{"dummy", "rot13", "", "../ed25519"} {
-		if _, err := NewSigner(nil, "", signType, []string{file}); err == nil {
+		if _, err := open(signingWith(signType, file), nil); err == nil {
 			t.Errorf("signing with %q", signType)
 		}
-		if err := new(Verifier).VerifySign(signType, file, nil); err == nil {
+		if _, err := open(verifyingWith(signType, file), nil); err == nil {
 			t.Errorf("verifying %q", signType)
 		}
 	}
-	err := new(Verifier).VerifySign(TypeSPKI, file, nil)
-	if has := ostree.HasSign(TypeSPKI); has != (err == nil) {
+	_, err := open(verifyingWith("spki", file), nil)
+	if has := ostree.HasSign("spki"); has != (err == nil) {
 		t.Errorf("libostree has spki: %v; %v", has, err)
 	}
 }
@@ -374,12 +444,12 @@ func TestPEM(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "keys")
 	write(t, file, block("one")+"\n"+block("two"))
-	got, err := readKeys(file, TypeSPKI, checkPublicKey)
+	got, err := spkiFiles().readFile(file, nil)
 	if diff := cmp.Diff([]string{"b25l", "dHdv"}, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	write(t, file, block("one")+"-----BEGIN PUBLIC KEY-----\nb25l\n")
-	if got, err := readKeys(file, TypeSPKI, checkPublicKey); err == nil {
+	if got, err := spkiFiles().readFile(file, nil); err == nil {
 		t.Errorf("damaged: %q", got)
 	}
 }
@@ -390,18 +460,16 @@ func TestRegenerateMetadata(t *testing.T) {
 	ctx := context.Background()
 	secret, public := newKey(t)
 	dir := t.TempDir()
-	signer, err := NewSigner(nil, "", TypeEd25519, []string{write(t, filepath.Join(dir, "secret"), secret)})
+	c := verifyingWith("ed25519", write(t, filepath.Join(dir, "public"), public))
+	c.SignKeyfiles = []string{write(t, filepath.Join(dir, "secret"), secret)}
+	k, err := open(c, nil)
 	if err != nil {
-		t.Fatal(err)
-	}
-	var v Verifier
-	if err := v.VerifySign(TypeEd25519, write(t, filepath.Join(dir, "public"), public), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"", "org.example.Collection"} {
 		repo, _ := unsigned(t, id)
 		for range 2 {
-			if err := signer.RegenerateMetadata(ctx, repo); err != nil {
+			if err := k.RegenerateMetadata(ctx, repo); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -424,7 +492,7 @@ func TestRegenerateMetadata(t *testing.T) {
 		if sum, ok := refs[ostree.MetadataRef]; ok != (id != "") {
 			t.Errorf("%q: refs are %v", id, refs)
 		} else if ok {
-			if err := v.VerifyCommit(ctx, repo, sum); err != nil {
+			if err := k.VerifyCommit(ctx, repo, sum); err != nil {
 				t.Errorf("%s: %v", ostree.MetadataRef, err)
 			}
 		}

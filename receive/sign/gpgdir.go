@@ -1,4 +1,4 @@
-package receive
+package sign
 
 import (
 	"fmt"
@@ -31,12 +31,12 @@ func newGPGDir() (*gpgDir, error) {
 		return nil, err
 	}
 	removeAbandonedGPGDirs(tmp)
-	path, held, err := held.Make(tmp, gpgDirPrefix)
+	path, lock, err := held.Make(tmp, gpgDirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for gpg: %w", err)
 	}
 	ostree.UseTempDir(path)
-	return &gpgDir{path, held}, nil
+	return &gpgDir{path, lock}, nil
 }
 
 func (d *gpgDir) remove() {

@@ -14,18 +14,158 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/config"
 )
 
-// CheckGPGKey returns an error if this account cannot sign with the GPG key of that id in
-// homedir, "" being GnuPG's default, as far as can be seen without signing, which would
-// start an agent.
-func CheckGPGKey(id, homedir string) error {
-	if err := checkGPGKey(id, homedir); err != nil {
-		return fmt.Errorf("gpg_sign key %s: %w", id, err)
+// gpg is the system whose keys are GnuPG's.
+func gpg() system {
+	return system{
+		name: "GPG", signatures: ostree.GPGSignatures, always: true,
+		missing: func() error { return nil },
+		read:    readGPG,
+		check:   checkGPG,
+	}
+}
+
+// readGPG opens the keyring that is configured, so that one that is missing is noticed before anything
+// else happens, and makes the directory that libostree runs gpg in.
+func readGPG(c *config.Config, _ []string) (k keys, err error) {
+	if !c.GPGVerify && len(c.GPGSign) == 0 {
+		return keys{}, nil
+	}
+	trusted := &gpgKeyring{}
+	if c.GPGVerify && c.GPGTrustedKeys != "" {
+		if trusted.file, err = openKeyring(c.GPGTrustedKeys); err != nil {
+			return keys{}, err
+		}
+	}
+	dir, err := newGPGDir()
+	if err != nil {
+		trusted.close()
+		return keys{}, err
+	}
+	k.close = func() {
+		trusted.close()
+		dir.remove()
+	}
+	if c.GPGVerify {
+		k.trusted = trusted
+	}
+	if len(c.GPGSign) > 0 {
+		k.secret = &gpgKeys{c.GPGSign, c.GPGHomedir}
+	}
+	return k, nil
+}
+
+func openKeyring(file string) (*os.File, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("gpg_trustedkeys keyring: %w", err)
+	}
+	return f, nil
+}
+
+// checkGPG finds what is wrong as far as can be seen without signing, which would start an agent.
+func checkGPG(c *config.Config, _ []string) (all []config.Problem) {
+	if file := c.GPGTrustedKeys; file != "" && there(file) {
+		if f, err := openKeyring(file); err != nil {
+			all = append(all, config.Problem{Option: "gpg_trustedkeys", Err: err})
+		} else {
+			f.Close()
+		}
+	}
+	for _, id := range c.GPGSign {
+		if !there(c.GPGHomedir) {
+			break
+		}
+		if err := checkGPGKey(id, c.GPGHomedir); err != nil {
+			all = append(all, config.Problem{Option: "gpg_sign", Err: fmt.Errorf("gpg_sign key %s: %w", id, err)})
+		}
+	}
+	return all
+}
+
+// gpgKeys are secret keys. libostree and flatpak themselves sign with them.
+type gpgKeys struct {
+	ids     []string
+	homedir string // "": GnuPG's default
+}
+
+func (k *gpgKeys) signCommit(ctx context.Context, repo *ostree.Repo, sum ostree.Checksum) error {
+	for _, id := range k.ids {
+		signed, err := hasGPGSignature(ctx, repo, sum, id, k.homedir)
+		if err == nil && !signed {
+			err = repo.GPGSignCommit(ctx, sum, id, k.homedir)
+		}
+		if err != nil {
+			return fmt.Errorf("sign commit %s with GPG key %s: %w", sum, id, err)
+		}
 	}
 	return nil
 }
 
+func (k *gpgKeys) signSummary(context.Context, *ostree.Repo) error { return nil }
+
+func (k *gpgKeys) lend(signers *ostree.Signers) bool {
+	signers.GPGKeys, signers.GPGHomedir = k.ids, k.homedir
+	return true
+}
+
+func (k *gpgKeys) flatpakOptions() (options []string) {
+	for _, id := range k.ids {
+		options = append(options, "--gpg-sign="+id)
+	}
+	if k.homedir != "" {
+		options = append(options, "--gpg-homedir="+k.homedir)
+	}
+	return options
+}
+
+// gpgKeyring has trusted keys, besides those in libostree's global keyrings.
+type gpgKeyring struct {
+	file *os.File // nil: none
+}
+
+func (k *gpgKeyring) close() {
+	if k.file != nil {
+		k.file.Close()
+	}
+}
+
+// keyringRemote is a remote that nothing is pulled from: libostree verifies with the keys of a remote.
+const keyringRemote = "_keyring"
+
+// prepare makes the keyring that of the remote, unless it is already.
+func (k *gpgKeyring) prepare(repo *ostree.Repo) error {
+	const url = "file:///nowhere"
+	if repo.ConfigOption(fmt.Sprintf("remote %q", keyringRemote), "url") == url {
+		return nil
+	}
+	options := map[string]string{}
+	if k.file != nil {
+		// The name of the file may have characters in it that separate names
+		// in this option.
+		options["gpgkeypath"] = fmt.Sprintf("/proc/self/fd/%d", k.file.Fd())
+	}
+	return repo.AddRemote(keyringRemote, url, options)
+}
+
+func (k *gpgKeyring) verify(ctx context.Context, repo *ostree.Repo, object []byte, signatures [][]byte) error {
+	if err := k.prepare(repo); err != nil {
+		return fmt.Errorf("set up the keyring: %w", err)
+	}
+	if err := repo.GPGVerify(ctx, keyringRemote, object, signatures); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err() // it says nothing of the signatures
+		}
+		// libostree describes each signature in a line or two.
+		return fmt.Errorf("%w: %s", ErrUntrusted, strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// checkGPGKey returns an error if this account cannot sign with the GPG key of that id in
+// homedir, "" being GnuPG's default.
 func checkGPGKey(id, homedir string) error {
 	listing, err := listGPGKey(id, homedir)
 	if err != nil {
