@@ -127,19 +127,13 @@ func checkBinding(o offer) error {
 		return fmt.Errorf("ref %s: commit %s is bound to no ref", o.ref, o.commit.Checksum)
 	}
 	if !slices.Contains(bound, string(o.ref)) {
-		return fmt.Errorf("ref %s: commit %s is bound to %s, not to this ref", o.ref, o.commit.Checksum, shortened(strings.Join(bound, ", ")))
+		return fmt.Errorf("ref %s: commit %s is bound to %s, not to this ref", o.ref, o.commit.Checksum, report.Printable(report.Shortened(strings.Join(bound, ", "), maxShown)))
 	}
 	if ref, ok := o.commit.MetaString(metaFlatpakRef); ok && ref != string(o.ref) {
-		return fmt.Errorf("ref %s: commit %s is of %s by its %s, not of this ref", o.ref, o.commit.Checksum, shortened(ref), metaFlatpakRef)
+		return fmt.Errorf("ref %s: commit %s is of %s by its %s, not of this ref", o.ref, o.commit.Checksum, report.Printable(report.Shortened(ref, maxShown)), metaFlatpakRef)
 	}
 	return nil
 }
 
-// shortened is printable, and of what is long the beginning.
-func shortened(s string) string {
-	const most = 200
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return report.Printable(s)
-}
+// maxShown is how much of what a commit says is shown, in bytes.
+const maxShown = 200

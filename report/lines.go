@@ -75,10 +75,7 @@ func NewTail() *Tail {
 		if line = strings.TrimSpace(line); line == "" {
 			return
 		}
-		if len(line) > tailLine {
-			line = strings.ToValidUTF8(line[:tailLine], "") + "…"
-		}
-		t.kept = append(t.kept, Printable(line))
+		t.kept = append(t.kept, Printable(Shortened(line, tailLine)))
 		t.kept = t.kept[max(0, len(t.kept)-tailLines):]
 	})
 	return t

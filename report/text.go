@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -216,16 +213,6 @@ func (t Totals) String() string {
 		s += fmt.Sprintf(" (%s/s)", humanize.IBytes(uint64(float64(t.Bytes)/t.Seconds)))
 	}
 	return s
-}
-
-// Printable returns s with everything escaped that could do something to a
-// terminal. What the other end says is not trusted with ours.
-func Printable(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
 }
 
 // Shows reports whether lines of that level are shown.

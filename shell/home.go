@@ -57,10 +57,10 @@ func inHome(path string) (string, error) {
 	case own:
 		home, err = passwdHome()
 	default:
-		return "", refuse("Repository %s: no home but this account's can be named: ~/ or ~%s/", printable(path), own)
+		return "", refuse("Repository %s: no home but this account's can be named: ~/ or ~%s/", shown(path), own)
 	}
 	if err != nil {
-		return "", refuse("Repository %s: %v", printable(path), err)
+		return "", refuse("Repository %s: %v", shown(path), err)
 	}
 	return filepath.Join(home, rest), nil
 }

@@ -14,7 +14,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ostree-push/receive"
+	"ostree-push/report"
 )
 
 // Exit statuses, as shells have them.
@@ -163,14 +163,14 @@ func split(line string) ([]string, error) {
 
 func checked(words []string, limits *receive.Limits) (*job, error) {
 	if !slices.Contains(programs, words[0]) {
-		return nil, refuse("Executing %s not allowed", printable(words[0]))
+		return nil, refuse("Executing %s not allowed", shown(words[0]))
 	}
 	for _, word := range words[1:] {
 		if word == "--" {
 			break
 		}
 		if !allowedOption(word) {
-			return nil, refuse("Option %s not allowed", printable(word))
+			return nil, refuse("Option %s not allowed", shown(word))
 		}
 	}
 	if err := expandHome(words); err != nil {
@@ -226,7 +226,7 @@ func parseLimits(args []string) (*receive.Limits, error) {
 			continue
 		}
 		if name == limitNoForce || !isLimit(name) {
-			return nil, refuse("Limit %s is none of %s DIR, %s PATTERN, %s, %s FILE", printable(name), limitRoot, limitRefs, limitNoForce, limitConfig)
+			return nil, refuse("Limit %s is none of %s DIR, %s PATTERN, %s, %s FILE", shown(name), limitRoot, limitRefs, limitNoForce, limitConfig)
 		}
 		if !hasValue {
 			if len(args) == 0 {
@@ -265,7 +265,7 @@ func setLimit(limits *receive.Limits, name, value string) error {
 	}
 	// The current directory is the account's home, and might be another one.
 	if !filepath.IsAbs(value) {
-		return refuse("Limit %s %s: not an absolute path", name, printable(value))
+		return refuse("Limit %s %s: not an absolute path", name, shown(value))
 	}
 	if _, err := os.Stat(value); err != nil {
 		return refuse("Limit %s: %v", name, err)
@@ -329,13 +329,8 @@ func find(program string) (string, error) {
 	return "", found
 }
 
-// printable returns what a client has sent, not all of it if it is long, with
-// everything escaped that could do something to a terminal or a log.
-func printable(s string) string {
+// shown returns what a client has sent, not all of it if it is long, as it may be shown.
+func shown(s string) string {
 	const most = 200
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	q := strconv.QuoteToGraphic(s)
-	return q[1 : len(q)-1]
+	return report.Printable(report.Shortened(s, most))
 }

@@ -22,6 +22,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"ostree-push/report"
 )
 
 // Syslog is the name of the log that is no file.
@@ -271,19 +273,12 @@ func (e *Entry) line(most int) ([]byte, error) {
 			short.Asked = short.Asked[:len(short.Asked)/2]
 		default:
 			const some = 500
-			short.Error = bounded(short.Error, some)
-			short.Repository = bounded(short.Repository, some)
-			short.Path = bounded(short.Path, some)
+			short.Error = report.Shortened(short.Error, some)
+			short.Repository = report.Shortened(short.Repository, some)
+			short.Path = report.Shortened(short.Path, some)
 			most = 0
 		}
 	}
-}
-
-func bounded(s string, most int) string {
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }
 
 // ascii escapes what JSON leaves as it is, but could do something to a terminal

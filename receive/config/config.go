@@ -13,10 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"ostree-push/report"
 )
@@ -122,7 +120,7 @@ func Load(s Sources) (*Policy, error) {
 		content, err := os.ReadFile(file)
 		if missing(err) {
 			if file == s.Only {
-				p.warnings = append(p.warnings, fmt.Sprintf("OSTREE_RECEIVE_CONF is %s, which does not exist", oneLine(file)))
+				p.warnings = append(p.warnings, fmt.Sprintf("OSTREE_RECEIVE_CONF is %s, which does not exist", report.Printable(file)))
 			}
 			continue
 		}
@@ -332,17 +330,9 @@ func (p place) String() string {
 	case p.file == "":
 		return "default"
 	case p.line == 0:
-		return oneLine(p.file)
+		return report.Printable(p.file)
 	}
-	return fmt.Sprintf("%s:%d", oneLine(p.file), p.line)
-}
-
-// oneLine returns the name of a file as it is, if that is one line.
-func oneLine(s string) string {
-	if strings.ContainsFunc(s, unicode.IsControl) {
-		return strconv.Quote(s)
-	}
-	return s
+	return fmt.Sprintf("%s:%d", report.Printable(p.file), p.line)
 }
 
 // value is a string, a bool, a []string, an int64, or nil for none.
@@ -380,18 +370,10 @@ func optionError(at place, name string, err error) error {
 	return fmt.Errorf("%s: %s: %w", at, name, err)
 }
 
-// printable returns s, and not all of it if it is long, with everything escaped
-// that could do something to a terminal, or end a line.
-func printable(s string) string {
-	q := bounded(s)
-	return q[1 : len(q)-1]
-}
-
 // bounded returns s quoted, and not all of it if it is long.
 func bounded(s string) string {
-	const most = 60
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return fmt.Sprintf("%q", s)
+	return strconv.Quote(report.Shortened(s, maxName))
 }
+
+// maxName is how much is shown, in bytes, of what a file says.
+const maxName = 60

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"ostree-push/report"
 )
 
 // defaultURLs are the URLs that a push uses: HTTP on loopback.
@@ -82,10 +84,7 @@ func (p urlPattern) matches(u *url.URL) bool {
 // allowed, or if somebody else might read it another way.
 func (c *Config) CheckURL(raw string) (*url.URL, error) {
 	const most = 200
-	shown := raw
-	if len(shown) > most {
-		shown = shown[:most] + "…"
-	}
+	shown := report.Shortened(raw, most)
 	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == '\\' || r >= 0x7f }) {
 		return nil, fmt.Errorf("invalid URL %q: it has characters in it that are to be escaped", shown)
 	}
@@ -97,7 +96,7 @@ func (c *Config) CheckURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("invalid URL %q: %w", shown, err)
 	}
 	if !c.allowsURL(u) {
-		return nil, fmt.Errorf("URL %s is not allowed here", strings.Trim(strconv.Quote(shown), `"`))
+		return nil, fmt.Errorf("URL %s is not allowed here", report.Printable(shown))
 	}
 	return u, nil
 }

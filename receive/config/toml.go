@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
+
+	"ostree-push/report"
 )
 
 // readTOML reads the TOML file, of which content is the content.
@@ -68,7 +70,7 @@ func (r tomlReader) options(table map[string]toml.Primitive, prefix string) (set
 		v, at := r.value(table[name])
 		o, ok := find(name, prefix != "")
 		if !ok {
-			return nil, optionError(at, prefix+printable(name), errors.New("unknown option"))
+			return nil, optionError(at, prefix+report.Printable(report.Shortened(name, maxName)), errors.New("unknown option"))
 		}
 		v = tomlStrings(v)
 		// TOML has no null.

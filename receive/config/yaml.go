@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"ostree-push/report"
 )
 
 // readYAML reads the YAML file, of which content is the content, as PyYAML's
@@ -169,7 +171,7 @@ func (r *yamlReader) read(pairs []pair) error {
 			return err
 		}
 		if !known {
-			r.warn("Unrecognized option %s in config file %s", printable(p.name()), r.file)
+			r.warn("Unrecognized option %s in config file %s", report.Printable(report.Shortened(p.name(), maxName)), r.file)
 		}
 	}
 	return nil
@@ -244,7 +246,7 @@ func (r *yamlReader) repo(n *yaml.Node, entry *repoSettings, prefix string) erro
 			return err
 		}
 		if !known {
-			r.warn("Unrecognized option %s of repos %s in config file %s", printable(p.name()), printable(entry.path), r.file)
+			r.warn("Unrecognized option %s of repos %s in config file %s", report.Printable(report.Shortened(p.name(), maxName)), report.Printable(report.Shortened(entry.path, maxName)), r.file)
 		}
 	}
 	return nil
