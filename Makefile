@@ -4,6 +4,7 @@
 # make dist      make a source archive that builds without a network
 # make demo      show a push, through a private sshd
 # make test      run all tests; RACE=1 with the race detector
+# make lint      run go vet and staticcheck, which is fetched once
 # make bench     measure, against rsync and Debian's ostree-push; some hours
 # make bench-memory  measure the memory that each side takes for a million objects
 # make bench-walk  measure what it takes the receiver to look through a commit
@@ -82,6 +83,12 @@ test: packages-test
 	$(GO) vet ./...
 	$(GO) test -timeout 40m $(if $(RACE),-race) $(TESTFLAGS) ./...
 
+# Not a tool of go.mod: what it needs would be in each source archive, and ask for a newer Go.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+lint: packages-build
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
 bench: packages-test build
 	$(GO) run ./internal/bench -ours build $(BENCHFLAGS)
 
@@ -121,5 +128,5 @@ packages-build packages-test packages-deb packages-rpm packages-distro:
 clean:
 	rm -rf build
 
-.PHONY: build install uninstall demo test bench bench-memory bench-walk dist test-dist deb rpm test-deb test-distro test-docker \
+.PHONY: build install uninstall demo test lint bench bench-memory bench-walk dist test-dist deb rpm test-deb test-distro test-docker \
 	packages-build packages-test packages-deb packages-rpm packages-distro clean

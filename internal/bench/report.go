@@ -75,9 +75,7 @@ func printTimes(w io.Writer, res *results) {
 	names := append(contenderNames(), ssh)
 	names = slices.DeleteFunc(names, func(name string) bool { return !res.has(name) })
 	head := []string{"case", "link"}
-	for _, name := range names {
-		head = append(head, name)
-	}
+	head = append(head, names...)
 	compared := slices.Contains(names, ours) && slices.Contains(names, rsync)
 	if compared {
 		head = append(head, "ours/rsync")

@@ -149,14 +149,14 @@ func TestPush(t *testing.T) {
 			checkRefs(t, remote, map[string]string{"a/main": second, "other": other})
 
 			commit(t, local, "a/main", "not the newest")
-			newest := commit(t, local, "a/main", "one")
+			commit(t, local, "a/main", "one")
 			detached := exec.Command("ostree", "--repo="+local, "commit", "--branch=a/main", "--tree=ref=a/main",
 				"--add-detached-metadata-string=key=value")
-			if out, err := detached.Output(); err != nil {
+			out, err := detached.Output()
+			if err != nil {
 				t.Fatal(err)
-			} else {
-				newest = strings.TrimSpace(string(out))
 			}
+			newest := strings.TrimSpace(string(out))
 			if err := push(); err != nil {
 				t.Fatalf("an update: %v\n%s", err, &stderr)
 			}
@@ -174,7 +174,7 @@ func TestPush(t *testing.T) {
 
 			commit(t, local, "a/main", "three")
 			client.Old = first
-			err := push()
+			err = push()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
 				!strings.Contains(err.Error(), "Branch a/main is at "+newest+", not "+first) {
