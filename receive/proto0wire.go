@@ -92,8 +92,5 @@ func (w *proto0Wire) write(command proto0Command, args ostree.Vardict) error {
 // reply answers an update or an object.
 func (w *proto0Wire) reply(result bool, message string) error {
 	const most = 10000
-	if len(message) > most {
-		message = message[:most]
-	}
-	return w.write(proto0Status, ostree.Vardict{"result": result, "message": report.Printable(message)})
+	return w.write(proto0Status, ostree.Vardict{"result": result, "message": report.Printable(report.Shortened(message, most))})
 }
