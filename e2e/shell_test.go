@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"fmt"
@@ -59,10 +59,8 @@ func loginAccount(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { os.RemoveAll(dir) })
 	ts.Check(os.Chmod(dir, 0o755))
-	self, err := os.Executable()
-	ts.Check(err)
 	shell := filepath.Join(dir, "ostree-receive-shell")
-	run("cp", self, shell)
+	run("cp", filepath.Join(ts.Getenv("OURS"), programName), shell)
 	for _, name := range []string{"ostree-receive", "ostree-receive-0", "ostree-receive-1"} {
 		ts.Check(os.Symlink(shell, filepath.Join(dir, name)))
 	}

@@ -1,6 +1,7 @@
-package main
+package e2e
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,15 +16,8 @@ import (
 // said returns what a program prints, on standard output and standard error.
 func said(t *testing.T, argv ...string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "output")
-	output, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer output.Close()
-	run(argv, nil, output, output)
-	text, err := os.ReadFile(path)
-	if err != nil {
+	text, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	return string(text)
@@ -32,7 +26,7 @@ func said(t *testing.T, argv ...string) string {
 // manual returns the source of a manual page.
 func manual(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("docs", "man", name+".md"))
+	text, err := os.ReadFile(filepath.Join("../docs/man", name+".md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +127,7 @@ func TestHelp(t *testing.T) {
 
 // What make turns the pages into is what man and mandoc take for manual pages.
 func TestManualPages(t *testing.T) {
-	sources, err := filepath.Glob("docs/man/*.md")
+	sources, err := filepath.Glob("../docs/man/*.md")
 	if err != nil || len(sources) != 4 {
 		t.Fatal(sources, err)
 	}

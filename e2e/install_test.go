@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"fmt"
@@ -17,10 +17,12 @@ func makeIn(t *testing.T) (run func(args ...string)) {
 	t.Helper()
 	dir := t.TempDir()
 	files := []string{"Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "docs", "packaging"}
-	if out, err := exec.Command("cp", append(append([]string{"-r"}, files...), dir)...).CombinedOutput(); err != nil {
+	cp := exec.Command("cp", append(append([]string{"-r"}, files...), dir)...)
+	cp.Dir = ".."
+	if out, err := cp.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	pages, err := filepath.Glob("docs/man/*.md")
+	pages, err := filepath.Glob("../docs/man/*.md")
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("no manual pages: %v", err)
 	}
@@ -109,7 +111,7 @@ func TestReadmeAccount(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make an account")
 	}
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

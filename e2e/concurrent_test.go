@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"bytes"
@@ -116,10 +116,10 @@ func newSSHRemote(t *testing.T, lines ...string) *sshRemote {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(private) })
-	ours := filepath.SplitList(os.Getenv("PATH"))[0] // from testscript.Main
+	ours := programs()
 	remote := &sshRemote{
 		repo:    filepath.Join(t.TempDir(), "remote"),
-		program: filepath.Join(ours, "ostree-push"),
+		program: filepath.Join(ours, programName),
 		tmp:     filepath.Join(private, "tmp"),
 		mark:    markPrefix + private,
 	}

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"os"
@@ -17,7 +17,7 @@ import (
 // completer returns what a shell completes a command line to, in a directory.
 type completer func(t *testing.T, dir, line string) []string
 
-const completions = "packaging/completions"
+const completions = "../packaging/completions"
 
 func completers() map[string]completer {
 	return map[string]completer{"bash": completeBash, "zsh": completeZsh, "fish": completeFish}

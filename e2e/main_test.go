@@ -1,4 +1,6 @@
-package main
+// Package e2e has tests of the programs as users run them: through real ssh, of real
+// repositories, beside the programs of libostree, flatpak and GnuPG.
+package e2e
 
 import (
 	"bytes"
@@ -33,15 +35,7 @@ const raceOptions = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", raceOptions)
-	testscript.Main(m, map[string]func(){
-		"ostree-push":           main,
-		"ostree-receive":        main,
-		"ostree-receive-0":      main,
-		"ostree-receive-1":      main,
-		"ostree-receive-shell":  main,
-		"-ostree-receive-shell": main,
-		"-ostree-push":          main,
-		"other-name":            main,
+	commands := map[string]func(){
 		// push and peer-push are ours and Debian's ostree-push, told how to
 		// reach the script's sshd.
 		"push":      ourPush,
@@ -70,7 +64,11 @@ func TestMain(m *testing.M) {
 		"peak": peak,
 		// ed25519 makes keys, signs and verifies.
 		"ed25519": ed25519Main,
-	})
+	}
+	for _, name := range append(programLinks(), programName) {
+		commands[name] = nil // suite has the program itself there
+	}
+	testscript.Main(suite{m}, commands)
 }
 
 func withSSHOptions(args []string) []string {
@@ -88,8 +86,7 @@ func ourArgs() []string {
 
 // ourPush becomes our ostree-push.
 func ourPush() {
-	const name = "ostree-push"
-	err := syscall.Exec(filepath.Join(os.Getenv("OURS"), name), append([]string{name}, ourArgs()...), os.Environ())
+	err := syscall.Exec(filepath.Join(os.Getenv("OURS"), programName), append([]string{programName}, ourArgs()...), os.Environ())
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
@@ -152,7 +149,7 @@ const peerDir = "/usr/bin"
 //	SIGNED   a repository that libostree has signed with ed25519
 //	TMPDIR   where our programs make their temporary directories
 func scripts(t *testing.T, dir string, path func(ours string) string, names ...string) {
-	signed, err := filepath.Abs("receive/sign/testdata/libostree")
+	signed, err := filepath.Abs("../receive/sign/testdata/libostree")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +164,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string, names ...s
 	testscript.Run(t, testscript.Params{
 		Dir: dir, Files: files,
 		Setup: func(e *testscript.Env) error {
-			ours := filepath.SplitList(e.Getenv("PATH"))[0]
+			ours := programs()
 			private, err := os.MkdirTemp("", "ssh")
 			if err != nil {
 				return err

@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"os"
@@ -26,17 +26,7 @@ func onOtherHost(t *testing.T, args ...string) *exec.Cmd {
 
 // The demo shows the same on every machine.
 func TestDemoOnOtherHost(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := t.TempDir()
-	for _, name := range []string{"ostree-push", "ostree-receive", "ostree-receive-1"} {
-		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := onOtherHost(t, "go", "run", "./internal/demo", "-bin", bin)
+	cmd := onOtherHost(t, "go", "run", "ostree-push/internal/demo", "-bin", programs())
 	cmd.Env = without(configVariable)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
