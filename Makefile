@@ -123,7 +123,7 @@ test-docker:
 	$$engine build -f Dockerfile.test -t ostree-push-test . && $$engine run --rm ostree-push-test
 
 packages-build packages-test packages-deb packages-rpm packages-distro:
-	@GO='$(GO)' ./packages.sh $(@:packages-%=%)
+	@GO='$(GO)' packaging/packages.sh $(@:packages-%=%)
 
 clean:
 	rm -rf build

@@ -136,7 +136,7 @@ fi
 
 if [ -n "$tests" ]; then
 	step "All tests"
-	within "$build" "/home/builder/$name/packages.sh" test
+	within "$build" "/home/builder/$name/packaging/packages.sh" test
 	offline "$build" env -C "/home/builder/$name" make test ${TESTFLAGS+TESTFLAGS="$TESTFLAGS"}
 fi
 

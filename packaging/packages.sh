@@ -2,11 +2,11 @@
 # Installs the Debian packages that one of these needs and this machine lacks; asks for
 # nothing if it lacks none. On other systems it says what is needed.
 #
-#	packages.sh build       make
-#	packages.sh test        make test, demo, bench
-#	packages.sh deb         make deb
-#	packages.sh rpm         make rpm
-#	packages.sh distro      make test-deb, test-distro
+#	packaging/packages.sh build       make
+#	packaging/packages.sh test        make test, demo, bench
+#	packaging/packages.sh deb         make deb
+#	packaging/packages.sh rpm         make rpm
+#	packaging/packages.sh distro      make test-deb, test-distro
 set -eu
 
 packages="ca-certificates gcc libc6-dev pkg-config libostree-dev"
@@ -25,16 +25,16 @@ esac
 
 # The Go that is found must be one that can read go.mod. Newer ones fetch what they
 # lack themselves when they are asked where go.mod is, unless they are told not to.
-here=$(dirname "$0")
+top=$(dirname "$0")/..
 go=${GO:-go}
-needed=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$here/go.mod")
+needed=$(sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' "$top/go.mod")
 go_error() {
 	echo "Go $needed or later is needed, and $1: https://go.dev/doc/install, or golang-go of Debian 13 or later" >&2
 	echo "(Debian 12's is older, and so is the one of its backports)" >&2
 	exit 1
 }
 command -v "$go" >/dev/null || go_error "$go is not there"
-version=$(cd "$here" && "$go" env GOVERSION 2>/dev/null) || version=$(cd / && "$go" env GOVERSION) || version=unknown
+version=$(cd "$top" && "$go" env GOVERSION 2>/dev/null) || version=$(cd / && "$go" env GOVERSION) || version=unknown
 echo "${version#go} $needed" | awk '{
 	split($1, have, /[^0-9]+/)
 	split($2, need, ".")
