@@ -58,19 +58,10 @@ func (p Program) Parse(grammar any, args []string, stdout, stderr io.Writer) (st
 			panic(e)
 		}
 	}()
-	parser, err := kong.New(grammar,
-		kong.Name(p.Name),
-		kong.Description(p.Description),
-		kong.Vars{"version": p.version()},
+	parser := p.parser(grammar,
 		kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: helpWidth}),
-		kong.Help(p.help),
 		kong.Exit(func(status int) { panic(exit(status)) }),
 	)
-	if err != nil {
-		panic(err) // the grammar is wrong
-	}
-	parser.Model.HelpFlag.Help = "Show this and exit."
 	if _, err := parser.Parse(args); err != nil {
 		var parseErr *kong.ParseError
 		if errors.As(err, &parseErr) {
@@ -81,6 +72,47 @@ func (p Program) Parse(grammar any, args []string, stdout, stderr io.Writer) (st
 		return ExitUsage, false
 	}
 	return ExitDone, true
+}
+
+func (p Program) parser(grammar any, options ...kong.Option) *kong.Kong {
+	parser, err := kong.New(grammar, append(options,
+		kong.Name(p.Name),
+		kong.Description(p.Description),
+		kong.Vars{"version": p.version()},
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: helpWidth}),
+		kong.Help(p.help),
+	)...)
+	if err != nil {
+		panic(err) // the grammar is wrong
+	}
+	parser.Model.HelpFlag.Help = "Show this and exit."
+	return parser
+}
+
+// Option is one that a grammar has.
+type Option struct {
+	Long     string // with its --
+	Short    string // the letter; "": it has none
+	HasValue bool
+}
+
+// pusherTag marks an option in a grammar of the receiver's that concerns nothing but the receive, so that whoever may push may use it.
+const pusherTag = "pusher"
+
+// PusherOptions returns those options of a grammar that have pusherTag, and --help.
+func PusherOptions(grammar any) (options []Option) {
+	model := Program{}.parser(grammar).Model
+	for _, flag := range model.Flags {
+		if flag != model.HelpFlag && !flag.Tag.Has(pusherTag) {
+			continue
+		}
+		option := Option{Long: "--" + flag.Name, HasValue: !flag.IsBool()}
+		if flag.Short != 0 {
+			option.Short = string(flag.Short)
+		}
+		options = append(options, option)
+	}
+	return options
 }
 
 // help prints what kong knows of the grammar, and the examples.

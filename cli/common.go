@@ -8,9 +8,9 @@ import (
 
 // Common are the options that every program has; a grammar embeds them.
 type Common struct {
-	Quiet   bool             `short:"q" help:"Show warnings and errors only."`
-	Verbose bool             `short:"v" help:"Show what is being done."`
-	Version kong.VersionFlag `help:"Show the version and exit."`
+	Quiet   bool             `short:"q" pusher:"" help:"Show warnings and errors only."`
+	Verbose bool             `short:"v" pusher:"" help:"Show what is being done."`
+	Version kong.VersionFlag `pusher:"" help:"Show the version and exit."`
 }
 
 // Level is the least level of what is to be shown.

@@ -34,15 +34,21 @@ type commandLine struct {
 	URL  string   `arg:"" name:"url" help:"Where to pull from."`
 	Refs []string `arg:"" optional:"" name:"ref" sep:"none" help:"Refs to pull; all that the source offers if none are named."`
 
-	DryRun   bool `short:"n" help:"Only show what would be done."`
-	Force    bool `short:"f" help:"Receive even if nothing changed or the commits are not newer."`
-	NoUpdate bool `help:"Leave the repository's metadata alone."`
+	DryRun   bool `short:"n" pusher:"" help:"Only show what would be done."`
+	Force    bool `short:"f" pusher:"" help:"Receive even if nothing changed or the commits are not newer."`
+	NoUpdate bool `pusher:"" help:"Leave the repository's metadata alone."`
 
 	PrintConfig bool `help:"Print the configuration as TOML, and where it is from: in effect for REPO, or for all repositories. Nothing is received."`
 
 	Update bool `help:"Sign commits that lack a signature, and update the metadata or run the hook, without receiving anything: of each REPO, or of those that the configuration names."`
 
 	cli.Common
+}
+
+// PusherOptions returns the options of the receivers that whoever may push may use. --print-config, which would show
+// the server's policy, is not one of them, nor is what concerns more than one receive.
+func PusherOptions() []cli.Option {
+	return slices.Concat(cli.PusherOptions(&commandLine{}), cli.PusherOptions(&proto0Line{}))
 }
 
 // printConfigLine is the grammar of the command lines with --print-config.

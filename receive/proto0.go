@@ -22,8 +22,8 @@ import (
 
 // proto0Line is the grammar of protocol 0's command line.
 type proto0Line struct {
-	Repo  string `required:"" help:"Repository to receive into." placeholder:"PATH"`
-	Debug bool   `help:"As --verbose."`
+	Repo  string `required:"" pusher:"" help:"Repository to receive into." placeholder:"PATH"`
+	Debug bool   `pusher:"" help:"As --verbose."`
 
 	cli.Common
 }

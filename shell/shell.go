@@ -179,98 +179,19 @@ func checked(words []string, limits *receive.Limits) (*job, error) {
 	return &job{words, limits}, nil
 }
 
-// longOptions are the receivers' options that concern nothing but the receive.
-// --print-config, which would show the pusher the server's policy, is not one of them.
-var longOptions = []string{
-	"--dry-run", "--force", "--no-update", "--quiet", "--verbose", "--version", "--help", "--repo", "--debug",
-}
-
-const shortOptions = "nfqvh"
-
 // allowedOption reports whether word is no option, or one that a client may use.
 func allowedOption(word string) bool {
-	switch {
-	case !strings.HasPrefix(word, "-") || word == "-":
+	if !strings.HasPrefix(word, "-") || word == "-" {
 		return true
-	case strings.HasPrefix(word, "--"):
-		return slices.Contains(longOptions, word) || strings.HasPrefix(word, "--repo=")
 	}
-	return strings.Trim(word[1:], shortOptions) == ""
-}
-
-// Limits of a forced command.
-const (
-	limitRoot    = "--root"
-	limitRefs    = "--refs"
-	limitNoForce = "--no-force"
-	limitConfig  = "--read-config"
-)
-
-func isLimit(arg string) bool {
-	name, _, _ := strings.Cut(arg, "=")
-	return slices.Contains([]string{limitRoot, limitRefs, limitNoForce, limitConfig}, name)
-}
-
-// parseLimits reads limits, nil if there are none. What cannot be read as one is an
-// error: a limit that is not understood must not be left out.
-func parseLimits(args []string) (*receive.Limits, error) {
-	if len(args) == 0 {
-		return nil, nil
+	var short strings.Builder
+	for _, option := range receive.PusherOptions() {
+		if word == option.Long || option.HasValue && strings.HasPrefix(word, option.Long+"=") {
+			return true
+		}
+		short.WriteString(option.Short)
 	}
-	limits := &receive.Limits{}
-	for len(args) > 0 {
-		name, value, hasValue := strings.Cut(args[0], "=")
-		args = args[1:]
-		if name == limitNoForce && !hasValue {
-			limits.NoForce = true
-			continue
-		}
-		if name == limitNoForce || !isLimit(name) {
-			return nil, refuse("Limit %s is none of %s DIR, %s PATTERN, %s, %s FILE", shown(name), limitRoot, limitRefs, limitNoForce, limitConfig)
-		}
-		if !hasValue {
-			if len(args) == 0 {
-				return nil, refuse("Limit %s has no value", name)
-			}
-			value, args = args[0], args[1:]
-		}
-		if err := setLimit(limits, name, value); err != nil {
-			return nil, err
-		}
-	}
-	return limits, nil
-}
-
-func setLimit(limits *receive.Limits, name, value string) error {
-	if value == "" {
-		return refuse("Limit %s has no value", name)
-	}
-	switch name {
-	case limitRefs:
-		if err := receive.CheckRefPattern(value); err != nil {
-			return refuse("Limit %s: %v", name, err)
-		}
-		limits.Refs = append(limits.Refs, value)
-		return nil
-	case limitRoot:
-		if limits.Root != "" {
-			return refuse("Limit %s is there twice", name)
-		}
-		limits.Root = value
-	case limitConfig:
-		if limits.Config != "" {
-			return refuse("Limit %s is there twice", name)
-		}
-		limits.Config = value
-	}
-	// The current directory is the account's home, and might be another one.
-	if !filepath.IsAbs(value) {
-		return refuse("Limit %s %s: not an absolute path", name, shown(value))
-	}
-	if _, err := os.Stat(value); err != nil {
-		return refuse("Limit %s: %v", name, err)
-	}
-	return nil
+	return !strings.HasPrefix(word, "--") && strings.Trim(word[1:], short.String()) == ""
 }
 
 // become runs a program in the place of this one.

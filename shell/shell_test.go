@@ -2,6 +2,7 @@ package shell
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,27 @@ func TestAllowedOption(t *testing.T) {
 		if got := allowedOption(option); got != want {
 			t.Errorf("%s: %v", option, got)
 		}
+	}
+}
+
+// What a client may use is what the receivers' grammars say. That changes on purpose only.
+func TestPusherOptions(t *testing.T) {
+	var got []string
+	for _, option := range receive.PusherOptions() {
+		name := option.Long
+		if option.HasValue {
+			name += "="
+		}
+		got = append(got, option.Short+name)
+		if !allowedOption(option.Long) || option.Short != "" && !allowedOption("-"+option.Short) ||
+			allowedOption(option.Long+"=x") != option.HasValue {
+			t.Errorf("%s is not allowed as it is", name)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"--debug", "--no-update", "--repo=", "--version", "f--force", "h--help", "n--dry-run", "q--quiet", "v--verbose"}
+	if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
