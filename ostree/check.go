@@ -24,10 +24,12 @@ import (
 // ErrInflated is that a content object expands to more than it says it has.
 var ErrInflated = errors.New("it is a compression bomb")
 
-// inflateSlack is by how much, in bytes, a content object may be larger than it
-// says it is before it is given up. (It is not what its checksum says then,
-// but that would be known only at its end.)
-const inflateSlack = 1 << 20
+// InflateSlack is by how much, in bytes, a content object may expand to more than it says before it is given up.
+// An object that lies by less is refused as well, but at its end, by its size and checksum: the slack is what the lie
+// can cost until then, in time and, where libostree trusts the size when it looks for free space, on the disk. That is
+// little, and it is what an object within it saves: a compressed one that is so small that it cannot expand to more, as nearly
+// all are, need not be inflated to see that. With 1 MiB that would be those below 1 kB, with 16 MiB those below 16 kB.
+const InflateSlack = 16 << 20
 
 // CheckBytes returns an error if an object, all of which is data, is not what its
 // checksum says, or not well-formed. Content objects are in the form that
@@ -94,15 +96,15 @@ func checkExpanding(sum Checksum, data, buffer []byte) error {
 // checkStream checks what is in a content object that says it has size bytes, through
 // a buffer.
 func checkStream(sum Checksum, content io.Reader, size uint64, buffer []byte) error {
-	stated := min(size, math.MaxInt64-inflateSlack-1)
+	stated := min(size, math.MaxInt64-InflateSlack-1)
 	hash := sha256.New()
 	// Nothing but Read and Write, so that the buffer is used.
-	to, from := struct{ io.Writer }{hash}, io.LimitReader(content, int64(stated)+inflateSlack+1)
+	to, from := struct{ io.Writer }{hash}, io.LimitReader(content, int64(stated)+InflateSlack+1)
 	read, err := io.CopyBuffer(to, from, buffer)
 	if err != nil {
 		return err
 	}
-	if uint64(read) > stated+inflateSlack {
+	if uint64(read) > stated+InflateSlack {
 		return inflated(size)
 	}
 	return checkSize(sum, [32]byte(hash.Sum(nil)), uint64(read), size)

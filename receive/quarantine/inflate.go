@@ -12,18 +12,13 @@ import (
 	"ostree-push/ostree"
 )
 
-const (
-	// inflateSlack is by how much, in bytes, a content object may be larger than it
-	// says it is before it is refused: that much does no harm.
-	inflateSlack = 16 << 20
-	// maxRatio is the most by which deflate shrinks anything.
-	maxRatio = 1032
-)
+// maxRatio is the most by which deflate shrinks anything.
+const maxRatio = 1032
 
-// Harmless reports whether a compressed object of that size cannot be much
-// larger than it says; -1 is an unknown size.
+// Harmless reports whether a compressed object of that size, in bytes, cannot be larger than
+// it says by more than ostree.InflateSlack; -1 is an unknown size.
 func Harmless(compressed int64) bool {
-	return compressed >= 0 && compressed*maxRatio < inflateSlack
+	return compressed >= 0 && compressed*maxRatio < ostree.InflateSlack
 }
 
 // InflateCheck checks, while a content object is written to it, that it does not
@@ -79,7 +74,7 @@ func checkInflated(r io.Reader) error {
 	if start.Size > 1<<62 {
 		return nil // libostree refuses it
 	}
-	most := int64(start.Size) + inflateSlack
+	most := int64(start.Size) + ostree.InflateSlack
 	inflated, _ := io.Copy(io.Discard, io.LimitReader(flate.NewReader(br), most+1))
 	if inflated > most {
 		return fmt.Errorf("%w: it says that it has %s, and expands to more than %s", ostree.ErrInflated,
