@@ -75,7 +75,7 @@ func (r *receiver) autoSummary(ctx context.Context, moved []ostree.Ref) error {
 	}
 	refs, bad, err := r.goodRefs(ctx)
 	if err == nil {
-		err = r.regenerate(ctx, refs, bad)
+		err = r.updateByLibostree(ctx, refs, bad)
 	}
 	if err != nil {
 		return notUpdated("the summary (core.auto-update-summary of the repository)", moved, err)
@@ -90,14 +90,14 @@ func (r *receiver) updateMetadata(ctx context.Context) error {
 	}
 	r.sink.Log(report.Debug, "Updating the repository's metadata")
 	if !hasFlatpak(refs) {
-		return r.regenerate(ctx, refs, bad)
+		return r.updateByLibostree(ctx, refs, bad)
 	}
 	output := r.output
 	if r.hides(refs) {
 		// It has something to say of each app.
 		output = io.Discard
 	}
-	if err := r.updateFlatpak(ctx, output); err != nil {
+	if err := r.updateByFlatpak(ctx, output); err != nil {
 		for ref, badErr := range bad {
 			return cli.Hint(err, "flatpak takes no repository with a ref that shows no commit: push %s, or delete it (%v)", ref, badErr)
 		}
@@ -106,13 +106,13 @@ func (r *receiver) updateMetadata(ctx context.Context) error {
 	return r.keys.SignFlatpakSummary(ctx, r.target)
 }
 
-// regenerate updates the metadata of a repository without flatpak refs. Refs that show no commit are left out,
+// updateByLibostree updates the metadata of a repository without flatpak refs. Refs that show no commit are left out,
 // where libostree's own way would fail.
-func (r *receiver) regenerate(ctx context.Context, refs ostree.Refs, bad map[ostree.Ref]error) error {
+func (r *receiver) updateByLibostree(ctx context.Context, refs ostree.Refs, bad map[ostree.Ref]error) error {
 	if len(bad) == 0 {
-		return r.keys.RegenerateMetadata(ctx, r.target)
+		return r.keys.WriteMetadataSigned(ctx, r.target)
 	}
-	return r.keys.WriteSummary(ctx, r.target, refs)
+	return r.keys.WriteSummarySigned(ctx, r.target, refs)
 }
 
 func hasFlatpak(refs ostree.Refs) bool {
@@ -124,9 +124,9 @@ func hasFlatpak(refs ostree.Refs) bool {
 	return false
 }
 
-// updateFlatpak has flatpak write the summary and the appstream branches of a
+// updateByFlatpak has flatpak write the summary and the appstream branches of a
 // repository of its own.
-func (r *receiver) updateFlatpak(ctx context.Context, output io.Writer) error {
+func (r *receiver) updateByFlatpak(ctx context.Context, output io.Writer) error {
 	path, err := r.repo.ForOthers()
 	if err != nil {
 		return err

@@ -134,9 +134,9 @@ func (k *Keys) lend() (signers ostree.Signers, left []secretKeys) {
 	return signers, left
 }
 
-// RegenerateMetadata has libostree write a repository's metadata anew, signed with all keys: the
+// WriteMetadataSigned has libostree write a repository's metadata anew, signed with all keys: the
 // summary and, where there is a collection id, the commit that shows the same.
-func (k *Keys) RegenerateMetadata(ctx context.Context, repo *ostree.Repo) error {
+func (k *Keys) WriteMetadataSigned(ctx context.Context, repo *ostree.Repo) error {
 	signers, left := k.lend()
 	if err := repo.RegenerateMetadata(ctx, signers); err != nil {
 		return err
@@ -147,8 +147,8 @@ func (k *Keys) RegenerateMetadata(ctx context.Context, repo *ostree.Repo) error 
 	return signSummary(ctx, repo, left)
 }
 
-// WriteSummary writes a summary of some refs, signed.
-func (k *Keys) WriteSummary(ctx context.Context, repo *ostree.Repo, refs ostree.Refs) error {
+// WriteSummarySigned writes a summary of some refs, which libostree itself would make of all, signed with all keys.
+func (k *Keys) WriteSummarySigned(ctx context.Context, repo *ostree.Repo, refs ostree.Refs) error {
 	signers, _ := k.lend()
 	if err := repo.WriteSummary(ctx, refs, signers); err != nil {
 		return err

@@ -456,7 +456,7 @@ func TestPEM(t *testing.T) {
 
 // The metadata is signed whole: the summary, and the commit that a repository
 // with a collection id has of it.
-func TestRegenerateMetadata(t *testing.T) {
+func TestWriteMetadataSigned(t *testing.T) {
 	ctx := context.Background()
 	secret, public := newKey(t)
 	dir := t.TempDir()
@@ -469,7 +469,7 @@ func TestRegenerateMetadata(t *testing.T) {
 	for _, id := range []string{"", "org.example.Collection"} {
 		repo, _ := unsigned(t, id)
 		for range 2 {
-			if err := k.RegenerateMetadata(ctx, repo); err != nil {
+			if err := k.WriteMetadataSigned(ctx, repo); err != nil {
 				t.Fatal(err)
 			}
 		}
