@@ -1,6 +1,6 @@
 package ostree
 
-// #include "glue.h"
+// #include "cgo.h"
 import "C"
 
 import (

@@ -1,6 +1,6 @@
 package ostree
 
-// #include "glue.h"
+// #include "commit.h"
 import "C"
 
 import (
@@ -10,19 +10,6 @@ import (
 
 	glib "github.com/ostreedev/ostree-go/pkg/glibobject"
 )
-
-// Keys of a commit's metadata that bind it to a ref and a collection
-// (https://ostreedev.github.io/ostree/reference/ostree-Core-repository-independent-functions.html).
-const (
-	MetaRefBinding        = "ostree.ref-binding"
-	MetaCollectionBinding = "ostree.collection-binding"
-)
-
-// Tree is the root of a commit's content: the checksums of its dirtree and of
-// its dirmeta. Commits with equal trees have the same content.
-type Tree struct {
-	Contents, Meta Checksum
-}
 
 // Commit is a commit object. Close gives its metadata back.
 type Commit struct {
@@ -87,78 +74,15 @@ func (c *Commit) Close() {
 // Time returns the commit's timestamp.
 func (c *Commit) Time() time.Time { return time.Unix(int64(c.Timestamp), 0).UTC() }
 
-// MetaString returns the string that the commit's metadata has for a key. Whoever
-// writes a commit chooses the types in it: one that is no string is none.
-func (c *Commit) MetaString(key string) (string, bool) {
-	value := c.lookup(key, "s")
-	if value == nil {
-		return "", false
+// CommitObject returns a commit object as it is stored, which is what
+// signatures are made over. It has been compared with its checksum.
+func (r *Repo) CommitObject(sum Checksum) ([]byte, error) {
+	csum, free := cstring(sum.String())
+	defer free()
+	var gerr *C.GError
+	object := C.op_commit_object(r.c, csum, &gerr)
+	if object == nil {
+		return nil, gerror(gerr)
 	}
-	defer C.g_variant_unref(value)
-	return C.GoString(C.g_variant_get_string(value, nil)), true
-}
-
-// MetaStrings is MetaString for a list of strings.
-func (c *Commit) MetaStrings(key string) ([]string, bool) {
-	value := c.lookup(key, "as")
-	if value == nil {
-		return nil, false
-	}
-	defer C.g_variant_unref(value)
-	var n C.gsize
-	// What the list consists of is still the variant's.
-	list := C.g_variant_get_strv(value, &n)
-	defer C.g_free(C.gpointer(list))
-	strings := make([]string, 0, n)
-	for _, s := range unsafe.Slice(list, n) {
-		strings = append(strings, C.GoString(s))
-	}
-	return strings, true
-}
-
-// lookup returns a reference to the value of a key, nil if there is none of that
-// type.
-func (c *Commit) lookup(key, kind string) *C.GVariant {
-	ckey, freeKey := cstring(key)
-	defer freeKey()
-	ckind, freeKind := cstring(kind)
-	defer freeKind()
-	return C.op_metadata_lookup((*C.GVariant)(c.metadata.Ptr()), ckey, ckind)
-}
-
-// MetadataEdit is a change to a commit's metadata. What it does not name stays.
-type MetadataEdit struct {
-	Strings     map[string]string   // set to an "s"
-	StringLists map[string][]string // set to an "as"
-	Remove      []string
-}
-
-// apply returns the metadata of c, changed, for op_write_commit_like or
-// op_metadata_end, which free it. Of a key that is there twice, the last one stays.
-func (e MetadataEdit) apply(c *Commit) *C.GVariantDict {
-	var metadata *C.GVariant
-	if c.metadata != nil {
-		metadata = (*C.GVariant)(c.metadata.Ptr())
-	}
-	dict := C.op_metadata_edit(metadata)
-	for key, value := range e.Strings {
-		ckey, freeKey := cstring(key)
-		cvalue, freeValue := cstring(value)
-		C.op_metadata_set_string(dict, ckey, cvalue)
-		freeKey()
-		freeValue()
-	}
-	for key, value := range e.StringLists {
-		ckey, freeKey := cstring(key)
-		cvalue, freeValue := cstrv(value)
-		C.op_metadata_set_strv(dict, ckey, cvalue)
-		freeKey()
-		freeValue()
-	}
-	for _, key := range e.Remove {
-		ckey, free := cstring(key)
-		C.g_variant_dict_remove(dict, ckey)
-		free()
-	}
-	return dict
+	return takeBytes(object), nil
 }

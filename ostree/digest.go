@@ -1,7 +1,6 @@
 package ostree
 
-// #include "glue.h"
-// #include "variant.h"
+// #include "cgo.h"
 import "C"
 
 import (
@@ -23,7 +22,9 @@ func (c *Commit) ContentDigest(except ...string) [sha256.Size]byte {
 	d.field(binary.BigEndian.AppendUint64(nil, c.Timestamp))
 	d.field([]byte(c.Subject))
 	d.field([]byte(c.Body))
-	d.metadata(MetadataEdit{Remove: except}.apply(c))
+	metadata := MetadataEdit{Remove: except}.apply(c)
+	defer C.g_variant_unref(metadata)
+	d.metadata(metadata)
 	return [sha256.Size]byte(d.Sum(nil))
 }
 
@@ -36,21 +37,19 @@ func (d digest) field(data []byte) {
 	d.Write(data)
 }
 
-// metadata adds an a{sv}, which it frees, as key, type and value of each entry in the
+// metadata adds an a{sv} as key, type and value of each entry in the
 // order of the keys, of which none is there twice. LoadCommit reads only what is in normal
 // form, and then equal values are equal bytes, wherever they are stored.
-func (d digest) metadata(dict *C.GVariantDict) {
-	metadata := C.op_metadata_end(dict)
-	defer C.g_variant_unref(metadata)
+func (d digest) metadata(metadata *C.GVariant) {
 	entries := map[string]C.gsize{}
 	for i := range C.g_variant_n_children(metadata) {
 		var key *C.char
-		C.g_variant_unref(C.op_vardict_entry(metadata, i, &key))
+		C.g_variant_unref(C.op_variant_entry(metadata, i, &key))
 		entries[C.GoString(key)] = i
 	}
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		var key *C.char
-		value := C.op_vardict_entry(metadata, entries[name], &key)
+		value := C.op_variant_entry(metadata, entries[name], &key)
 		d.field([]byte(name))
 		d.field([]byte(C.GoString(C.g_variant_get_type_string(value))))
 		d.field(takeBytes(C.g_variant_get_data_as_bytes(value)))

@@ -9,17 +9,3 @@
 // The behaviour described here is that of libostree 2021.3 and later:
 // https://ostreedev.github.io/ostree/reference/.
 package ostree
-
-// #cgo pkg-config: ostree-1 gio-unix-2.0
-// #include "glue.h"
-import "C"
-
-import "fmt"
-
-// Version returns the version of the libostree that the program runs with, which
-// may be newer than the one it was built with, such as "2022.7".
-func Version() string {
-	var year, release C.guint
-	C.op_version(&year, &release)
-	return fmt.Sprintf("%d.%d", year, release)
-}

@@ -1,6 +1,6 @@
 package ostree
 
-// #include "glue.h"
+// #include "cgo.h"
 import "C"
 
 import (
@@ -49,17 +49,3 @@ const (
 	ioErrorDomain  = "g-io-error-quark"
 	gpgErrorDomain = "OstreeGpgError"
 )
-
-// gerror turns what a failed call left in its GError into a Go error, and
-// frees it. It is called exactly once for each failed call.
-func gerror(e *C.GError) error {
-	if e == nil {
-		return &Error{Message: "libostree failed without saying why"}
-	}
-	defer C.g_error_free(e)
-	return &Error{
-		Domain:  C.GoString(C.g_quark_to_string(e.domain)),
-		Code:    int(e.code),
-		Message: C.GoString(e.message),
-	}
-}

@@ -1,14 +1,12 @@
 package ostree
 
-// #include "glue.h"
+// #include "object.h"
 import "C"
 
 import (
 	"context"
-	"io"
 	"os"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,20 +108,6 @@ func (r *Repo) removeDamaged(t ObjectType, sum Checksum) error {
 	return nil
 }
 
-// CheckObject returns an error if an object is not what its checksum says, or not
-// well-formed, by libostree's own check: the tests hold CheckBytes against it.
-func (r *Repo) CheckObject(ctx context.Context, t ObjectType, sum Checksum) error {
-	c, done := cancellable(ctx)
-	defer done()
-	csum, free := cstring(sum.String())
-	defer free()
-	var gerr *C.GError
-	if C.ostree_repo_fsck_object(r.c, C.OstreeObjectType(t), csum, c, &gerr) == 0 {
-		return gerror(gerr)
-	}
-	return nil
-}
-
 // Metadata returns an object that is no content object, as it is stored.
 func (r *Repo) Metadata(t ObjectType, sum Checksum) ([]byte, error) {
 	csum, free := cstring(sum.String())
@@ -134,107 +118,4 @@ func (r *Repo) Metadata(t ObjectType, sum Checksum) ([]byte, error) {
 		return nil, gerror(gerr)
 	}
 	return takeBytes(object), nil
-}
-
-// DirTree returns what is in a dirtree: the checksums of its files, and of the
-// trees below it.
-func (r *Repo) DirTree(sum Checksum) (files []Checksum, dirs []Tree, err error) {
-	csum, free := cstring(sum.String())
-	defer free()
-	var (
-		nfiles C.gsize
-		gerr   *C.GError
-	)
-	all := C.op_dirtree_children(r.c, csum, &nfiles, &gerr)
-	if all == nil {
-		return nil, nil, gerror(gerr)
-	}
-	raw := takeBytes(all)
-	for range int(nfiles) {
-		files = append(files, Checksum(raw[:32]))
-		raw = raw[32:]
-	}
-	for ; len(raw) > 0; raw = raw[64:] {
-		dirs = append(dirs, Tree{Contents: Checksum(raw[:32]), Meta: Checksum(raw[32:64])})
-	}
-	return files, dirs, nil
-}
-
-// DetachedMetadata returns the detached metadata of a commit, serialized, or nil
-// if it has none.
-func (r *Repo) DetachedMetadata(ctx context.Context, sum Checksum) ([]byte, error) {
-	c, done := cancellable(ctx)
-	defer done()
-	csum, free := cstring(sum.String())
-	defer free()
-	var (
-		metadata *C.GBytes
-		gerr     *C.GError
-	)
-	if C.op_detached_metadata(r.c, csum, &metadata, c, &gerr) == 0 {
-		return nil, gerror(gerr)
-	}
-	if metadata == nil {
-		return nil, nil
-	}
-	return takeBytes(metadata), nil
-}
-
-// WriteDetachedMetadata gives a commit detached metadata, which somebody else has
-// serialized.
-func (r *Repo) WriteDetachedMetadata(ctx context.Context, sum Checksum, metadata []byte) error {
-	c, done := cancellable(ctx)
-	defer done()
-	csum, free := cstring(sum.String())
-	defer free()
-	data := C.CBytes(metadata)
-	defer C.free(data)
-	var gerr *C.GError
-	if C.op_write_detached_metadata(r.c, csum, data, C.gsize(len(metadata)), c, &gerr) == 0 {
-		return gerror(gerr)
-	}
-	return nil
-}
-
-// OpenContent returns the content object sum of a repository of any mode in
-// the form that archive repositories store (a ".filez" file).
-func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (io.ReadCloser, error) {
-	c, done := cancellable(ctx)
-	csum, free := cstring(sum.String())
-	defer free()
-	var gerr *C.GError
-	stream := C.op_open_archive_stream(r.c, csum, c, &gerr)
-	if stream == nil {
-		done()
-		return nil, gerror(gerr)
-	}
-	return &contentReader{stream: stream, cancellable: c, done: done}, nil
-}
-
-type contentReader struct {
-	stream      *C.GInputStream
-	cancellable *C.GCancellable
-	done        func()
-}
-
-func (o *contentReader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	var gerr *C.GError
-	n := C.g_input_stream_read(o.stream, unsafe.Pointer(&p[0]), C.gsize(len(p)), o.cancellable, &gerr)
-	switch {
-	case n < 0:
-		return 0, gerror(gerr)
-	case n == 0:
-		return 0, io.EOF
-	}
-	return int(n), nil
-}
-
-// Close frees the stream. It must be called once.
-func (o *contentReader) Close() error {
-	C.g_object_unref(C.gpointer(o.stream))
-	o.done()
-	return nil
 }

@@ -1,13 +1,10 @@
 package ostree
 
-// #include "glue.h"
+// #include "pull.h"
 import "C"
 
 import (
 	"context"
-	"runtime"
-	"time"
-	"unsafe"
 )
 
 // PullFlags are libostree's OstreeRepoPullFlags.
@@ -41,25 +38,10 @@ type PullOptions struct {
 	Progress func(PullProgress)
 }
 
-// PullProgress is how far a pull has come.
-type PullProgress struct {
-	Fetched   int    // objects that arrived
-	Content   int    // those of them that are content objects
-	Requested int    // objects known to be needed so far; grows
-	Bytes     uint64 // transferred
-}
-
-// progressInterval is how often PullOptions.Progress is called.
-const progressInterval = 100 * time.Millisecond
-
 // Pull pulls commits in a transaction of its own. Signatures are not looked at. The GCancellable that ctx
 // becomes is looked at between requests only: a transfer that stalls does not
 // end before its connection does.
 func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
-	return r.pull(ctx, opts)
-}
-
-func (r *Repo) pull(ctx context.Context, opts PullOptions) error {
 	repo, release, err := r.hold()
 	if err != nil {
 		return err
@@ -94,91 +76,4 @@ func (r *Repo) pull(ctx context.Context, opts PullOptions) error {
 		}
 		return nil
 	})
-}
-
-// FetchSummary fetches the summary of a configured remote. A remote without
-// one is ErrNotFound.
-func (r *Repo) FetchSummary(ctx context.Context, remote string, retries int) ([]byte, error) {
-	repo, release, err := r.hold()
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	c, done := cancellable(ctx)
-	defer done()
-	cremote, free := cstring(remote)
-	defer free()
-	var summary []byte
-	err = withMainContext(func() error {
-		var gerr *C.GError
-		bytes := C.op_fetch_summary(repo, cremote, C.guint32(retries), c, &gerr)
-		if bytes == nil {
-			return gerror(gerr)
-		}
-		summary = takeBytes(bytes)
-		return nil
-	})
-	return summary, err
-}
-
-// withMainContext runs f on one OS thread with a main context of its own as
-// the thread's default, which is where libostree's fetcher lives.
-func withMainContext(f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	context := C.g_main_context_new()
-	defer C.g_main_context_unref(context)
-	C.g_main_context_push_thread_default(context)
-	defer C.g_main_context_pop_thread_default(context)
-	return f()
-}
-
-// watchProgress calls report with the values of progress until the function it
-// returns is called.
-func watchProgress(progress *C.OstreeAsyncProgress, report func(PullProgress)) (stop func()) {
-	if report == nil {
-		return func() {}
-	}
-	keys := map[string]*C.char{}
-	for _, key := range []string{"fetched", "metadata-fetched", "requested", "bytes-transferred"} {
-		keys[key] = C.CString(key)
-	}
-	count := func(key string) int { return int(C.ostree_async_progress_get_uint(progress, keys[key])) }
-	read := func() {
-		report(PullProgress{
-			Fetched:   count("fetched"),
-			Content:   max(0, count("fetched")-count("metadata-fetched")),
-			Requested: count("requested"),
-			Bytes:     uint64(C.ostree_async_progress_get_uint64(progress, keys["bytes-transferred"])),
-		})
-	}
-	quit, finished := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(finished)
-		ticker := time.NewTicker(progressInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				read()
-			case <-quit:
-				read()
-				return
-			}
-		}
-	}()
-	return func() {
-		close(quit)
-		<-finished
-		for _, key := range keys {
-			C.free(unsafe.Pointer(key))
-		}
-	}
-}
-
-func gboolean(b bool) C.gboolean {
-	if b {
-		return C.TRUE
-	}
-	return C.FALSE
 }

@@ -1,6 +1,7 @@
 package ostree
 
-// #include "glue.h"
+// #include "config.h"
+// #include "repo.h"
 import "C"
 
 import (
@@ -9,33 +10,6 @@ import (
 	"strings"
 	"sync"
 )
-
-// Mode is how a repository stores its objects.
-type Mode string
-
-const (
-	ModeBare         Mode = "bare"
-	ModeArchive      Mode = "archive"
-	ModeBareUser     Mode = "bare-user"
-	ModeBareUserOnly Mode = "bare-user-only"
-)
-
-var modes = map[C.OstreeRepoMode]Mode{
-	C.OSTREE_REPO_MODE_BARE:           ModeBare,
-	C.OSTREE_REPO_MODE_ARCHIVE:        ModeArchive,
-	C.OSTREE_REPO_MODE_BARE_USER:      ModeBareUser,
-	C.OSTREE_REPO_MODE_BARE_USER_ONLY: ModeBareUserOnly,
-}
-
-// Number returns the mode as libostree's OstreeRepoMode numbers it.
-func (m Mode) Number() int32 {
-	for number, mode := range modes {
-		if mode == m {
-			return int32(number)
-		}
-	}
-	return -1
-}
 
 // Repo is an open repository. It holds file descriptors until Close. Several
 // goroutines may use one Repo, except that a transaction belongs to one.
@@ -101,7 +75,7 @@ func Create(path string, mode Mode, opts CreateOptions) (*Repo, error) {
 
 	cpath, freePath := cstring(path)
 	defer freePath()
-	c := C.op_repo_create(cpath, cmode, &gerr)
+	c := C.ostree_repo_create_at(C.AT_FDCWD, cpath, cmode, nil, nil, &gerr)
 	if c == nil {
 		return nil, gerror(gerr)
 	}
@@ -116,7 +90,12 @@ func Create(path string, mode Mode, opts CreateOptions) (*Repo, error) {
 }
 
 func newRepo(c *C.OstreeRepo) *Repo {
-	return &Repo{c: c, path: takeString(C.op_repo_path(c))}
+	return &Repo{c: c, path: pathOf(c)}
+}
+
+// pathOf returns the path of a repository's directory.
+func pathOf(c *C.OstreeRepo) string {
+	return takeString(C.g_file_get_path(C.ostree_repo_get_path(c)))
 }
 
 // Close gives the repository back. It must be the last call, and may be
@@ -151,64 +130,12 @@ func (r *Repo) Path() string { return r.path }
 func (r *Repo) Parents() []string {
 	var paths []string
 	for parent := C.ostree_repo_get_parent(r.c); parent != nil; parent = C.ostree_repo_get_parent(parent) {
-		paths = append(paths, takeString(C.op_repo_path(parent)))
+		paths = append(paths, pathOf(parent))
 	}
 	return paths
 }
-
-// Mode returns the repository's mode.
-func (r *Repo) Mode() Mode { return modes[C.ostree_repo_get_mode(r.c)] }
 
 // CollectionID returns the repository's collection id, "" if it has none.
 func (r *Repo) CollectionID() string {
 	return C.GoString(C.ostree_repo_get_collection_id(r.c))
 }
-
-// CoreOption returns the option key of the group "core" of the repository's
-// config, as it is written there, "" if it is not set.
-func (r *Repo) CoreOption(key string) string { return r.ConfigOption("core", key) }
-
-// ConfigOption returns the option key of a group of the repository's config, as CoreOption does.
-func (r *Repo) ConfigOption(group, key string) string {
-	cgroup, freeGroup := cstring(group)
-	defer freeGroup()
-	ckey, freeKey := cstring(key)
-	defer freeKey()
-	return takeString(C.op_repo_get_config(r.c, cgroup, ckey))
-}
-
-// MinFreeSpace returns how many bytes are to stay free on the repository's file
-// system, by its options core.min-free-space-size and -percent.
-func (r *Repo) MinFreeSpace() (uint64, error) {
-	var (
-		bytes C.guint64
-		gerr  *C.GError
-	)
-	if C.ostree_repo_get_min_free_space_bytes(r.c, &bytes, &gerr) == 0 {
-		return 0, gerror(gerr)
-	}
-	return uint64(bytes), nil
-}
-
-// AddRemote configures a remote whose commits and summary are not verified when
-// they are pulled. options are added to its group of the config.
-func (r *Repo) AddRemote(name, url string, options map[string]string) error {
-	group := remoteGroup(name)
-	config := []string{
-		group, "url", url,
-		group, "gpg-verify", "false",
-		group, "gpg-verify-summary", "false",
-	}
-	for key, value := range options {
-		config = append(config, group, key, value)
-	}
-	cconfig, free := cstrv(config)
-	defer free()
-	var gerr *C.GError
-	if C.op_repo_set_config(r.c, cconfig, &gerr) == 0 {
-		return gerror(gerr)
-	}
-	return nil
-}
-
-func remoteGroup(name string) string { return fmt.Sprintf("remote %q", name) }

@@ -1,6 +1,7 @@
 package ostree
 
-// #include "glue.h"
+// #include "gpg.h"
+// #include "summary.h"
 import "C"
 
 import (
@@ -13,14 +14,34 @@ import (
 	"unsafe"
 )
 
+// takeRefs reads a list of names and checksums, and frees it.
+func takeRefs(list **C.char) (Refs, error) {
+	defer C.g_strfreev(list)
+	n := int(C.g_strv_length(list))
+	strv := unsafe.Slice(list, n)
+	refs := make(Refs, n/2)
+	for i := 0; i+1 < n; i += 2 {
+		ref, err := ParseRef(C.GoString(strv[i]))
+		if err != nil {
+			return nil, err
+		}
+		sum, err := ParseChecksum(C.GoString(strv[i+1]))
+		if err != nil {
+			return nil, fmt.Errorf("ref %s: %w", ref, err)
+		}
+		refs[ref] = sum
+	}
+	return refs, nil
+}
+
 // ParseSummary returns the refs that a summary file lists. Those of other
 // collections are left out, as ostree_repo_remote_list_refs does. The format is
 // OSTREE_SUMMARY_GVARIANT_FORMAT, in normal form.
 func ParseSummary(summary []byte) (Refs, error) {
-	data := C.CBytes(summary)
-	defer C.free(data)
+	bytes, free := gbytes(summary)
+	defer free()
 	var gerr *C.GError
-	list := C.op_summary_refs(data, C.gsize(len(summary)), &gerr)
+	list := C.op_summary_refs(bytes, &gerr)
 	if list == nil {
 		return nil, gerror(gerr)
 	}
@@ -45,21 +66,6 @@ func (r *Repo) NewSummary(refs Refs) ([]byte, error) {
 	return takeBytes(bytes), nil
 }
 
-// RegenerateMetadata writes the summary file anew and, in a repository with a
-// collection id, a commit on MetadataRef, as `ostree summary --update` does, and
-// signs both. There must be no open transaction.
-func (r *Repo) RegenerateMetadata(ctx context.Context, signers Signers) error {
-	c, done := cancellable(ctx)
-	defer done()
-	csigners, free := signers.c()
-	defer free()
-	var gerr *C.GError
-	if C.op_regenerate_metadata(r.c, csigners, c, &gerr) == 0 {
-		return gerror(gerr)
-	}
-	return nil
-}
-
 // WriteSummary writes a summary file of some refs, whose commits are in the repository, signed with GPG if there are keys:
 // ostree_repo_regenerate_metadata takes all refs, and fails if one of them shows no commit. It lists
 // no static deltas, and has no other signatures; in a repository with a collection id MetadataRef is left as it is.
@@ -70,10 +76,10 @@ func (r *Repo) WriteSummary(ctx context.Context, refs Refs, signers Signers) err
 	}
 	clist, freeList := cstrv(refs.list())
 	defer freeList()
-	cold := C.CBytes(old)
-	defer C.free(cold)
+	cold, freeOld := gbytes(old)
+	defer freeOld()
 	var gerr *C.GError
-	bytes := C.op_summary_update(r.c, clist, cold, C.gsize(len(old)), &gerr)
+	bytes := C.op_summary_update(r.c, clist, cold, &gerr)
 	if bytes == nil {
 		return gerror(gerr)
 	}
@@ -94,22 +100,5 @@ func (r *Repo) WriteSummary(ctx context.Context, refs Refs, signers Signers) err
 	return nil
 }
 
-// list returns names and checksums in turn, in the order of the names.
-func (r Refs) list() []string {
-	list := make([]string, 0, 2*len(r))
-	for _, ref := range r.Sorted() {
-		list = append(list, string(ref), r[ref].String())
-	}
-	return list
-}
-
 // Summary returns the repository's summary file.
 func (r *Repo) Summary() ([]byte, error) { return os.ReadFile(filepath.Join(r.path, "summary")) }
-
-// takeBytes copies bytes that the caller owns, and frees them.
-func takeBytes(bytes *C.GBytes) []byte {
-	defer C.g_bytes_unref(bytes)
-	var size C.gsize
-	data := C.g_bytes_get_data(bytes, &size)
-	return append([]byte{}, unsafe.Slice((*byte)(data), int(size))...)
-}

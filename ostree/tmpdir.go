@@ -1,6 +1,6 @@
 package ostree
 
-// #include "glue.h"
+// #include "tmpdir.h"
 import "C"
 
 // UseTempDir has libostree make its temporary directories, which are those that it runs gpg in,

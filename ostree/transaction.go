@@ -1,6 +1,6 @@
 package ostree
 
-// #include "glue.h"
+// #include "transaction.h"
 import "C"
 
 import (
@@ -97,27 +97,6 @@ func (t *Transaction) completes(sum Checksum) error {
 	return t.repo.markPartial(sum, true)
 }
 
-// IsPartial reports whether a commit is marked as partial.
-func (r *Repo) IsPartial(sum Checksum) (bool, error) {
-	var stat unix.Stat_t
-	err := unix.Fstatat(int(C.ostree_repo_get_dfd(r.c)), "state/"+sum.String()+".commitpartial", &stat, 0)
-	if err == unix.ENOENT {
-		return false, nil
-	}
-	return err == nil, os.NewSyscallError("stat", err)
-}
-
-// markPartial marks a commit as partial, or takes the mark off.
-func (r *Repo) markPartial(sum Checksum, partial bool) error {
-	csum, free := cstring(sum.String())
-	defer free()
-	var gerr *C.GError
-	if C.ostree_repo_mark_commit_partial(r.c, csum, gboolean(partial), &gerr) == 0 {
-		return gerror(gerr)
-	}
-	return nil
-}
-
 // WriteCommitLike writes a commit with tree, subject, body and timestamp of
 // src, which is complete and in the repository, with the given parent (zero: none), and src's
 // metadata with the edit applied. Detached metadata is not copied.
@@ -136,8 +115,10 @@ func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent C
 		defer freeParent()
 		cparent = p
 	}
+	metadata := edit.apply(src)
+	defer C.g_variant_unref(metadata)
 	var gerr *C.GError
-	sum := C.op_write_commit_like(t.repo.c, source, edit.apply(src), cparent, subject, body,
+	sum := C.op_write_commit_like(t.repo.c, source, metadata, cparent, subject, body,
 		C.guint64(src.Timestamp), c, &gerr)
 	if sum == nil {
 		return Checksum{}, gerror(gerr)

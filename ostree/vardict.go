@@ -1,6 +1,6 @@
 package ostree
 
-// #include "variant.h"
+// #include "vardict.h"
 import "C"
 
 import (
@@ -39,12 +39,12 @@ func DecodeVardict(data []byte, order binary.ByteOrder) (Vardict, error) {
 	if len(data) > MaxVardict {
 		return nil, fmt.Errorf("%d bytes of arguments are more than %d", len(data), MaxVardict)
 	}
-	cdata := C.CBytes(data)
-	defer C.free(cdata)
+	bytes, free := gbytes(data)
+	defer free()
 	// Which form is normal does not depend on the order of bytes in numbers, so
 	// this comes first, and only then is anything looked at. Numbers are swapped
 	// one by one: g_variant_byteswap would do so with values of all types.
-	vardict := C.op_vardict_parse(cdata, C.gsize(len(data)))
+	vardict := C.op_vardict_parse(bytes)
 	if vardict == nil {
 		return nil, errors.New("arguments are not a valid a{sv}")
 	}
@@ -62,7 +62,7 @@ func DecodeVardict(data []byte, order binary.ByteOrder) (Vardict, error) {
 
 func (v Vardict) decodeEntry(vardict *C.GVariant, i C.gsize, order binary.ByteOrder) error {
 	var ckey *C.char
-	value := C.op_vardict_entry(vardict, i, &ckey)
+	value := C.op_variant_entry(vardict, i, &ckey)
 	defer C.g_variant_unref(value)
 	key := C.GoString(ckey)
 	if _, ok := v[key]; ok {
@@ -79,13 +79,13 @@ func (v Vardict) decodeEntry(vardict *C.GVariant, i C.gsize, order binary.ByteOr
 		v[key] = C.GoString(C.g_variant_get_string(value, nil))
 	case "(ss)":
 		var first, second *C.char
-		C.op_variant_pair(value, &first, &second)
+		C.op_vardict_get_pair(value, &first, &second)
 		v[key] = [2]string{C.GoString(first), C.GoString(second)}
 	case "a{ss}":
 		m := map[string]string{}
 		for j := range C.g_variant_n_children(value) {
 			var name, content *C.char
-			C.op_variant_entry(value, j, &name, &content)
+			C.op_vardict_get_map_entry(value, j, &name, &content)
 			m[C.GoString(name)] = C.GoString(content)
 			if len(m) != int(j)+1 {
 				return argumentError(key, "has a key twice")
@@ -149,25 +149,21 @@ func encodeEntry(builder *C.GVariantBuilder, key string, value any, order binary
 	defer free()
 	switch value := value.(type) {
 	case int32:
-		C.op_vardict_add_int32(builder, ckey, C.gint32(swap32(uint32(value), order)))
+		C.op_vardict_add(builder, ckey, C.g_variant_new_int32(C.gint32(swap32(uint32(value), order))))
 	case uint64:
-		C.op_vardict_add_uint64(builder, ckey, C.guint64(swap64(value, order)))
+		C.op_vardict_add(builder, ckey, C.g_variant_new_uint64(C.guint64(swap64(value, order))))
 	case bool:
-		var b C.gboolean
-		if value {
-			b = 1
-		}
-		C.op_vardict_add_boolean(builder, ckey, b)
+		C.op_vardict_add(builder, ckey, C.g_variant_new_boolean(gboolean(value)))
 	case string:
 		cvalue, free := cstring(value)
 		defer free()
-		C.op_vardict_add_string(builder, ckey, cvalue)
+		C.op_vardict_add(builder, ckey, C.g_variant_new_string(cvalue))
 	case [2]string:
 		first, freeFirst := cstring(value[0])
 		defer freeFirst()
 		second, freeSecond := cstring(value[1])
 		defer freeSecond()
-		C.op_vardict_add_pair(builder, ckey, first, second)
+		C.op_vardict_add(builder, ckey, C.op_vardict_pair(first, second))
 	case map[string]string:
 		list := make([]string, 0, 2*len(value))
 		for _, name := range slices.Sorted(maps.Keys(value)) {
@@ -175,7 +171,7 @@ func encodeEntry(builder *C.GVariantBuilder, key string, value any, order binary
 		}
 		clist, free := cstrv(list)
 		defer free()
-		C.op_vardict_add_map(builder, ckey, clist)
+		C.op_vardict_add(builder, ckey, C.op_vardict_map(clist))
 	}
 }
 

@@ -1,0 +1,92 @@
+package ostree
+
+// #include "metadata.h"
+import "C"
+
+import (
+	"unsafe"
+)
+
+// Keys of a commit's metadata that bind it to a ref and a collection
+// (https://ostreedev.github.io/ostree/reference/ostree-Core-repository-independent-functions.html).
+const (
+	MetaRefBinding        = "ostree.ref-binding"
+	MetaCollectionBinding = "ostree.collection-binding"
+)
+
+// MetaString returns the string that the commit's metadata has for a key. Whoever
+// writes a commit chooses the types in it: one that is no string is none.
+func (c *Commit) MetaString(key string) (string, bool) {
+	value := c.lookup(key, "s")
+	if value == nil {
+		return "", false
+	}
+	defer C.g_variant_unref(value)
+	return C.GoString(C.g_variant_get_string(value, nil)), true
+}
+
+// MetaStrings is MetaString for a list of strings.
+func (c *Commit) MetaStrings(key string) ([]string, bool) {
+	value := c.lookup(key, "as")
+	if value == nil {
+		return nil, false
+	}
+	defer C.g_variant_unref(value)
+	var n C.gsize
+	// What the list consists of is still the variant's.
+	list := C.g_variant_get_strv(value, &n)
+	defer C.g_free(C.gpointer(list))
+	strings := make([]string, 0, n)
+	for _, s := range unsafe.Slice(list, n) {
+		strings = append(strings, C.GoString(s))
+	}
+	return strings, true
+}
+
+// lookup returns a reference to the value of a key, nil if there is none of that
+// type.
+func (c *Commit) lookup(key, kind string) *C.GVariant {
+	ckey, freeKey := cstring(key)
+	defer freeKey()
+	ckind, freeKind := cstring(kind)
+	defer freeKind()
+	return C.op_metadata_lookup((*C.GVariant)(c.metadata.Ptr()), ckey, ckind)
+}
+
+// MetadataEdit is a change to a commit's metadata. What it does not name stays.
+type MetadataEdit struct {
+	Strings     map[string]string   // set to an "s"
+	StringLists map[string][]string // set to an "as"
+	Remove      []string
+}
+
+// apply returns the metadata of c, changed, as an a{sv} that the caller gives back. Of a key that
+// is there twice, the last one stays.
+func (e MetadataEdit) apply(c *Commit) *C.GVariant {
+	var metadata *C.GVariant
+	if c.metadata != nil {
+		metadata = (*C.GVariant)(c.metadata.Ptr())
+	}
+	dict := C.g_variant_dict_new(metadata)
+	defer C.g_variant_dict_unref(dict)
+	for key, value := range e.Strings {
+		ckey, freeKey := cstring(key)
+		cvalue, freeValue := cstring(value)
+		C.g_variant_dict_insert_value(dict, ckey, C.g_variant_new_string(cvalue))
+		freeKey()
+		freeValue()
+	}
+	for key, value := range e.StringLists {
+		ckey, freeKey := cstring(key)
+		cvalue, freeValue := cstrv(value)
+		C.g_variant_dict_insert_value(dict, ckey, C.g_variant_new_strv(cvalue, -1))
+		freeKey()
+		freeValue()
+	}
+	for _, key := range e.Remove {
+		ckey, free := cstring(key)
+		C.g_variant_dict_remove(dict, ckey)
+		free()
+	}
+	return C.g_variant_ref_sink(C.g_variant_dict_end(dict))
+}

@@ -1,0 +1,59 @@
+package ostree
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Ref is the name of a ref, such as "app/org.example.App/x86_64/stable",
+// without a remote.
+type Ref string
+
+// refNames is what ostree_validate_rev allows, whose \w are the letters and
+// digits of all scripts, but anchored so that no newline gets through at the
+// end.
+var refNames = regexp.MustCompile(`\A(?:[\pL\pN_][-.\pL\pN_]*/)*[\pL\pN_][-.\pL\pN_]*\z`)
+
+// A ref is the path of a file.
+const (
+	maxRef     = 4095 // PATH_MAX, less the NUL
+	maxRefPart = 255  // NAME_MAX
+)
+
+// ParseRef checks that s is a valid name for a ref. That excludes the names that
+// libostree would fail to write when it has written others already.
+func ParseRef(s string) (Ref, error) {
+	if len(s) > maxRef {
+		return "", fmt.Errorf("invalid ref name %.40q…: longer than %d bytes", s, maxRef)
+	}
+	if !refNames.MatchString(s) {
+		return "", fmt.Errorf("invalid ref name %q", s)
+	}
+	if _, err := ParseChecksum(s); err == nil {
+		return "", fmt.Errorf("invalid ref name %q: it looks like a checksum", s)
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if len(part) > maxRefPart {
+			return "", fmt.Errorf("invalid ref name %.40q…: a part of it is longer than %d bytes", s, maxRefPart)
+		}
+	}
+	return Ref(s), nil
+}
+
+// Refs maps refs to the commits they point to.
+type Refs map[Ref]Checksum
+
+// Sorted returns the refs in the order of their names.
+func (r Refs) Sorted() []Ref { return slices.Sorted(maps.Keys(r)) }
+
+// list returns names and checksums in turn, in the order of the names.
+func (r Refs) list() []string {
+	list := make([]string, 0, 2*len(r))
+	for _, ref := range r.Sorted() {
+		list = append(list, string(ref), r[ref].String())
+	}
+	return list
+}

@@ -1,0 +1,178 @@
+package ostree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// RefList is what a repository has below refs/heads.
+type RefList struct {
+	// Refs are the refs that name a commit, which need not be there. Aliases
+	// are among them, with the commit of the ref that they lead to.
+	Refs Refs
+	// Aliases are the refs that are links, with the ref that each leads to: "" if
+	// that is none.
+	Aliases map[Ref]Ref
+	// Bad are the files that have the name of a ref and name no commit, and the directories
+	// that cannot be read, with what is wrong with them.
+	Bad map[Ref]error
+}
+
+// All returns the names of all that is there, with a commit or without.
+func (l *RefList) All() Refs {
+	all := maps.Clone(l.Refs)
+	for ref := range l.Bad {
+		all[ref] = Checksum{}
+	}
+	for ref := range l.Aliases {
+		all[ref] = l.Refs[ref]
+	}
+	return all
+}
+
+// Refs returns the local refs of the repository that name a commit: neither
+// those of remotes nor those of mirrored collections.
+func (r *Repo) Refs(ctx context.Context) (Refs, error) {
+	list, err := r.ListRefs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return list.Refs, nil
+}
+
+// ListRefs lists the local refs. What libostree's own list
+// (ostree_repo_list_refs_ext) fails at as a whole, such as one empty file or one
+// link to nowhere, is in Bad here; what it leaves out, files whose name no ref can have,
+// is left out here too.
+func (r *Repo) ListRefs(ctx context.Context) (*RefList, error) {
+	l := &refLister{
+		ctx: ctx, heads: filepath.Join(r.path, headsDir),
+		list: &RefList{Refs: Refs{}, Aliases: map[Ref]Ref{}, Bad: map[Ref]error{}},
+	}
+	if err := l.dir(""); err != nil {
+		return nil, err
+	}
+	return l.list, nil
+}
+
+type refLister struct {
+	ctx   context.Context
+	heads string // directory
+	list  *RefList
+}
+
+// dir lists a directory, by its path below heads.
+func (l *refLister) dir(below string) error {
+	if err := l.ctx.Err(); err != nil {
+		return context.Cause(l.ctx)
+	}
+	entries, err := os.ReadDir(filepath.Join(l.heads, below))
+	switch {
+	case below == "" && err != nil:
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // it has gone meanwhile
+	case err != nil:
+		l.list.Bad[Ref(below)] = pathless(err)
+		return nil
+	}
+	for _, entry := range entries {
+		if !refNames.MatchString(entry.Name()) {
+			continue
+		}
+		name := path.Join(below, entry.Name())
+		switch entry.Type() {
+		case fs.ModeDir:
+			err = l.dir(name)
+		case 0, fs.ModeSymlink:
+			err = l.file(name, entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file lists a file.
+func (l *refLister) file(name string, entry fs.DirEntry) error {
+	ref, err := ParseRef(name)
+	if err != nil {
+		l.list.Bad[Ref(name)] = err
+		return nil
+	}
+	if entry.Type() == 0 && temporaryName.MatchString(entry.Name()) {
+		if gone, err := l.waitForTemporary(name); err != nil || gone {
+			return err
+		}
+	}
+	var value refValue
+	if entry.Type() == fs.ModeSymlink {
+		value, err = readRef(l.heads, ref)
+	} else {
+		value.sum, err = readChecksumFile(filepath.Join(l.heads, name))
+	}
+	if value.isAlias {
+		l.list.Aliases[ref] = value.alias
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !value.isAlias:
+	case errors.Is(err, fs.ErrNotExist):
+		l.list.Bad[ref] = fmt.Errorf("it is an alias of %s, which is not there", value.alias)
+	case err != nil:
+		l.list.Bad[ref] = err
+	default:
+		l.list.Refs[ref] = value.sum
+	}
+	return nil
+}
+
+// temporaryName is what libostree calls the file that it writes beside a ref
+// that it sets, and renames at once (glnx_file_replace_contents_at). A ref may have such a name, too.
+var temporaryName = regexp.MustCompile(`\Atmp\.[A-Za-z0-9]{6}\z`)
+
+// A temporary file is there for microseconds. One that stays so long was left by somebody who
+// died; libostree takes it for a ref from then on.
+const (
+	temporaryLife = 2 * time.Second
+	temporaryPoll = 5 * time.Millisecond
+)
+
+// waitForTemporary waits until a file that may be a temporary one is gone, or is
+// too old to be one.
+func (l *refLister) waitForTemporary(name string) (gone bool, err error) {
+	for {
+		var stat unix.Stat_t
+		if unix.Lstat(filepath.Join(l.heads, name), &stat) != nil {
+			return true, nil
+		}
+		age := time.Since(time.Unix(stat.Ctim.Unix()))
+		if age < 0 || age > temporaryLife {
+			return false, nil
+		}
+		select {
+		case <-time.After(temporaryPoll):
+		case <-l.ctx.Done():
+			return false, context.Cause(l.ctx)
+		}
+	}
+}
+
+// pathless returns an error without the path that it names: whoever reports it
+// names the ref.
+func pathless(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

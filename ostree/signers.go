@@ -1,0 +1,32 @@
+package ostree
+
+// #include "signers.h"
+import "C"
+
+// Signers are the keys that RegenerateMetadata signs with.
+type Signers struct {
+	GPGKeys    []string // key ids
+	GPGHomedir string
+	SignType   string   // of SecretKeys; one that HasSign
+	SecretKeys []string // in base64
+}
+
+// c returns a copy in C memory and the function that frees it.
+func (s Signers) c() (*C.OpSigners, func()) {
+	gpgKeys, freeGPGKeys := cstrv(s.GPGKeys)
+	homedir, freeHomedir := cstringOrNil(s.GPGHomedir)
+	signType, freeSignType := cstringOrNil(s.SignType)
+	secretKeys, freeSecretKeys := cstrv(s.SecretKeys)
+	c := (*C.OpSigners)(C.g_malloc0(C.sizeof_OpSigners))
+	c.gpg_keys = gpgKeys
+	c.gpg_homedir = homedir
+	c.sign_type = signType
+	c.sign_keys = secretKeys
+	return c, func() {
+		C.g_free(C.gpointer(c))
+		freeGPGKeys()
+		freeHomedir()
+		freeSignType()
+		freeSecretKeys()
+	}
+}

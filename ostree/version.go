@@ -1,0 +1,16 @@
+package ostree
+
+// #include "version.h"
+import "C"
+
+import (
+	"fmt"
+)
+
+// Version returns the version of the libostree that the program runs with, which
+// may be newer than the one it was built with, such as "2022.7".
+func Version() string {
+	var year, release C.guint
+	C.op_version(&year, &release)
+	return fmt.Sprintf("%d.%d", year, release)
+}
