@@ -13,12 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxVardict is the size, in bytes, of the longest Vardict: a message of
-// protocol 0 has 16 bits for it.
-const MaxVardict = 1<<16 - 1
-
-// Vardict is the arguments of a message of protocol 0: in Go memory, a GVariant
-// of the type a{sv}. Its values are
+// Vardict is the arguments of a message of protocol 0, by their names: a GVariant of the type a{sv}
+// (https://docs.gtk.org/glib/gvariant-specification-1.0.html), in Go memory. The values are of these
+// types, and GVariant's:
 //
 //	int32              i
 //	uint64             t
@@ -28,16 +25,12 @@ const MaxVardict = 1<<16 - 1
 //	map[string]string  a{ss}
 type Vardict map[string]any
 
-// DecodeVardict reads a serialised a{sv} whose numbers are in that byte order.
-// (GVariant's own, of offsets, is the same for both.) The data need not be
-// trusted: it is an error if it is longer than MaxVardict, or not in normal
-// form, if a key is there twice, or if a value is of a type that Vardict does
-// not have.
-//
-// https://docs.gtk.org/glib/gvariant-specification-1.0.html
-func DecodeVardict(data []byte, order binary.ByteOrder) (Vardict, error) {
-	if len(data) > MaxVardict {
-		return nil, fmt.Errorf("%d bytes of arguments are more than %d", len(data), MaxVardict)
+// DecodeVardict reads a serialised a{sv} whose numbers are in a byte order. (The order of GVariant's offsets is
+// always the same.) The data need not be trusted: it is an error if there are more than limit bytes, if
+// they are not in normal form, if a key is there twice, or if a value is of a type that Vardict does not have.
+func DecodeVardict(data []byte, order binary.ByteOrder, limit int) (Vardict, error) {
+	if err := checkLength(data, limit); err != nil {
+		return nil, err
 	}
 	bytes, free := gbytes(data)
 	defer free()
@@ -60,6 +53,15 @@ func DecodeVardict(data []byte, order binary.ByteOrder) (Vardict, error) {
 	return v, nil
 }
 
+// checkLength returns an error if serialised arguments have more than limit bytes.
+func checkLength(data []byte, limit int) error {
+	if len(data) > limit {
+		return fmt.Errorf("%d bytes of arguments are more than %d", len(data), limit)
+	}
+	return nil
+}
+
+// decodeEntry adds an entry of a GVariant.
 func (v Vardict) decodeEntry(vardict *C.GVariant, i C.gsize, order binary.ByteOrder) error {
 	var ckey *C.char
 	value := C.op_variant_entry(vardict, i, &ckey)
@@ -98,11 +100,10 @@ func (v Vardict) decodeEntry(vardict *C.GVariant, i C.gsize, order binary.ByteOr
 	return nil
 }
 
-// Encode serialises v, with numbers in that byte order. The form is normal, and
-// sorted by key, so that it is the same each time. It is an error if it is
-// longer than MaxVardict, if a string is not valid UTF-8 or has a zero byte, or
-// if a value is of a type that Vardict does not have.
-func (v Vardict) Encode(order binary.ByteOrder) ([]byte, error) {
+// Encode serialises v as an a{sv}, with numbers in a byte order. The form is normal, and sorted by key: equal
+// arguments are equal bytes. It is an error if that takes more than limit bytes, if a string is not
+// valid UTF-8 or has a zero byte, or if a value is of a type that Vardict does not have.
+func (v Vardict) Encode(order binary.ByteOrder, limit int) ([]byte, error) {
 	keys := slices.Sorted(maps.Keys(v))
 	for _, key := range keys {
 		if err := checkEncodable(key, v[key]); err != nil {
@@ -114,13 +115,13 @@ func (v Vardict) Encode(order binary.ByteOrder) ([]byte, error) {
 		encodeEntry(builder, key, v[key], order)
 	}
 	data := takeBytes(C.op_vardict_end(builder))
-	if len(data) > MaxVardict {
-		return nil, fmt.Errorf("%d bytes of arguments are more than %d", len(data), MaxVardict)
+	if err := checkLength(data, limit); err != nil {
+		return nil, err
 	}
 	return data, nil
 }
 
-// checkEncodable checks what GVariant expects of its caller.
+// checkEncodable checks what GVariant takes for granted: that strings are text.
 func checkEncodable(key string, value any) error {
 	texts := []string{key}
 	switch value := value.(type) {
@@ -144,6 +145,7 @@ func checkEncodable(key string, value any) error {
 	return nil
 }
 
+// encodeEntry adds an entry that is encodable to a GVariant.
 func encodeEntry(builder *C.GVariantBuilder, key string, value any, order binary.ByteOrder) {
 	ckey, free := cstring(key)
 	defer free()
@@ -175,19 +177,19 @@ func encodeEntry(builder *C.GVariantBuilder, key string, value any, order binary
 	}
 }
 
-// argumentError names the argument, as much of it as fits a line.
+// argumentError returns an error about an argument, whose name may be long.
 func argumentError(key, what string) error {
 	return fmt.Errorf("argument %.100q %s", key, what)
 }
 
-// swap32 turns a number of the host's byte order into one of that order, and
-// the other way round.
+// swap32 turns a number from the host's byte order into another, or back.
 func swap32(n uint32, order binary.ByteOrder) uint32 {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], n)
 	return order.Uint32(b[:])
 }
 
+// swap64 is swap32 for 64 bits.
 func swap64(n uint64, order binary.ByteOrder) uint64 {
 	var b [8]byte
 	binary.NativeEndian.PutUint64(b[:], n)

@@ -15,6 +15,9 @@ import (
 	"ostree-push/ostree"
 )
 
+// maxArgs is the limit that protocol 0 has.
+const maxArgs = 1<<16 - 1
+
 var orders = []binary.ByteOrder{binary.LittleEndian, binary.BigEndian}
 
 // As GLib's Python binding serialises and swaps it.
@@ -62,11 +65,11 @@ func unhex(t testing.TB, s string) []byte {
 func TestVardictBytes(t *testing.T) {
 	for _, order := range orders {
 		want := unhex(t, knownBytes[order])
-		data, err := knownVardict.Encode(order)
+		data, err := knownVardict.Encode(order, maxArgs)
 		if err != nil || !bytes.Equal(data, want) {
 			t.Errorf("%v: encoded\n%x, %v, want\n%x", order, data, err, want)
 		}
-		v, err := ostree.DecodeVardict(want, order)
+		v, err := ostree.DecodeVardict(want, order, maxArgs)
 		if err != nil || !reflect.DeepEqual(v, knownVardict) {
 			t.Errorf("%v: decoded %v, %v", order, v, err)
 		}
@@ -89,18 +92,18 @@ func TestVardictRoundTrip(t *testing.T) {
 		{"m": map[string]string{}, "n": map[string]string{"": ""}, "o": many},
 	} {
 		for _, order := range orders {
-			data, err := v.Encode(order)
+			data, err := v.Encode(order, maxArgs)
 			if err != nil {
 				t.Errorf("%v: %.100v: %v", order, v, err)
 				continue
 			}
-			got, err := ostree.DecodeVardict(data, order)
+			got, err := ostree.DecodeVardict(data, order, maxArgs)
 			if err != nil || !reflect.DeepEqual(got, v) {
 				t.Errorf("%v: %.100v comes back as %.100v, %v", order, v, got, err)
 			}
 			// GVariant wants its data aligned, and we may not have that.
 			moved := append([]byte("_"), data...)[1:]
-			got, err = ostree.DecodeVardict(moved, order)
+			got, err = ostree.DecodeVardict(moved, order, maxArgs)
 			if err != nil || !reflect.DeepEqual(got, v) {
 				t.Errorf("%v: %.100v, moved, comes back as %.100v, %v", order, v, got, err)
 			}
@@ -124,9 +127,22 @@ func TestVardictEncodeRefuses(t *testing.T) {
 		"size":        {ostree.Vardict{"s": strings.Repeat("x", 1<<16)}, "65555 bytes of arguments are more than 65535"},
 	} {
 		for _, order := range orders {
-			if data, err := c.v.Encode(order); err == nil || err.Error() != c.want {
+			if data, err := c.v.Encode(order, maxArgs); err == nil || err.Error() != c.want {
 				t.Errorf("%s: %.20x, %v, want %q", name, data, err, c.want)
 			}
+		}
+	}
+}
+
+// The caller's limit is the last length that is taken, both ways.
+func TestVardictLimit(t *testing.T) {
+	data := unhex(t, knownBytes[binary.LittleEndian])
+	for limit, taken := range map[int]bool{len(data): true, len(data) - 1: false, 0: false} {
+		if _, err := ostree.DecodeVardict(data, binary.LittleEndian, limit); (err == nil) != taken {
+			t.Errorf("decode %d bytes, limit %d: %v", len(data), limit, err)
+		}
+		if _, err := knownVardict.Encode(binary.LittleEndian, limit); (err == nil) != taken {
+			t.Errorf("encode %d bytes, limit %d: %v", len(data), limit, err)
 		}
 	}
 }
@@ -169,19 +185,19 @@ func TestVardictDecodeRefuses(t *testing.T) {
 		"size":              {strings.Repeat("00", 1<<16), "65536 bytes of arguments are more than 65535"},
 	} {
 		for _, order := range orders {
-			if v, err := ostree.DecodeVardict(unhex(t, c.hex), order); err == nil || err.Error() != c.want {
+			if v, err := ostree.DecodeVardict(unhex(t, c.hex), order, maxArgs); err == nil || err.Error() != c.want {
 				t.Errorf("%s: %v, %v, want %q", name, v, err, c.want)
 			}
 		}
 	}
 
 	long := ostree.Vardict{strings.Repeat("\n", 1000): int32(1)}
-	data, err := long.Encode(binary.LittleEndian)
+	data, err := long.Encode(binary.LittleEndian, maxArgs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	data = bytes.Replace(data, []byte("\x00i"), []byte("\x00u"), 1)
-	if _, err := ostree.DecodeVardict(data, binary.LittleEndian); err == nil || !strings.Contains(err.Error(), "of a type") || len(err.Error()) > 300 {
+	if _, err := ostree.DecodeVardict(data, binary.LittleEndian, maxArgs); err == nil || !strings.Contains(err.Error(), "of a type") || len(err.Error()) > 300 {
 		t.Errorf("a long key: %v", err)
 	}
 }
@@ -192,7 +208,7 @@ func TestVardictTruncated(t *testing.T) {
 	for _, order := range orders {
 		data := unhex(t, knownBytes[order])
 		for n := range data {
-			if v, err := ostree.DecodeVardict(data[:n], order); err == nil && n > 0 {
+			if v, err := ostree.DecodeVardict(data[:n], order, maxArgs); err == nil && n > 0 {
 				t.Errorf("%v: %d of %d bytes: %v", order, n, len(data), v)
 			}
 		}
@@ -208,20 +224,20 @@ func TestVardictLeaks(t *testing.T) {
 	bad["bad"] = "\xff"
 	round := func() {
 		for _, order := range orders {
-			data, err := large.Encode(order)
+			data, err := large.Encode(order, maxArgs)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ostree.DecodeVardict(data, order); err != nil {
+			if _, err := ostree.DecodeVardict(data, order, maxArgs); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := ostree.DecodeVardict(data[:len(data)/2], order); err == nil {
+			if _, err := ostree.DecodeVardict(data[:len(data)/2], order, maxArgs); err == nil {
 				t.Fatal("half a message is decoded")
 			}
-			if _, err := bad.Encode(order); err == nil {
+			if _, err := bad.Encode(order, maxArgs); err == nil {
 				t.Fatal("what is not text is encoded")
 			}
-			if _, err := ostree.DecodeVardict(bytes.Replace(data, []byte("(ss)"), []byte("(sy)"), 1), order); err == nil {
+			if _, err := ostree.DecodeVardict(bytes.Replace(data, []byte("(ss)"), []byte("(sy)"), 1), order, maxArgs); err == nil {
 				t.Fatal("an (sy) is decoded")
 			}
 		}
@@ -250,7 +266,7 @@ func FuzzVardict(f *testing.F) {
 		f.Add(unhex(f, knownBytes[order]), order == binary.BigEndian)
 	}
 	for _, key := range slices.Sorted(maps.Keys(knownVardict)) {
-		data, err := ostree.Vardict{key: knownVardict[key]}.Encode(binary.LittleEndian)
+		data, err := ostree.Vardict{key: knownVardict[key]}.Encode(binary.LittleEndian, maxArgs)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -263,7 +279,7 @@ func FuzzVardict(f *testing.F) {
 		if big {
 			order, other = other, order
 		}
-		v, err := ostree.DecodeVardict(data, order)
+		v, err := ostree.DecodeVardict(data, order, maxArgs)
 		if err != nil {
 			if len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes", len(err.Error()))
@@ -271,15 +287,15 @@ func FuzzVardict(f *testing.F) {
 			return
 		}
 		for _, order := range []binary.ByteOrder{order, other} {
-			again, err := v.Encode(order)
+			again, err := v.Encode(order, maxArgs)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w, err := ostree.DecodeVardict(again, order)
+			w, err := ostree.DecodeVardict(again, order, maxArgs)
 			if err != nil || !reflect.DeepEqual(v, w) {
 				t.Fatalf("%v becomes %v, %v", v, w, err)
 			}
-			twice, err := w.Encode(order)
+			twice, err := w.Encode(order, maxArgs)
 			if err != nil || !bytes.Equal(again, twice) {
 				t.Fatalf("%x, then %x, %v", again, twice, err)
 			}

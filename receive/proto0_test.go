@@ -43,7 +43,7 @@ func TestSpeaksProto0(t *testing.T) {
 func message(t testing.TB, order byte, command proto0Command, args ostree.Vardict) []byte {
 	t.Helper()
 	o := proto0Orders[order]
-	body, err := args.Encode(o)
+	body, err := args.Encode(o, proto0MaxArgs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,9 @@ const (
 // the length of what follows, an a{sv}, 16 bits; all in that byte order.
 const proto0Header = 5
 
+// proto0MaxArgs is the size, in bytes, of the longest arguments: a header has 16 bits for it.
+const proto0MaxArgs = 1<<16 - 1
+
 // proto0Orders are the byte orders by their letter.
 var proto0Orders = map[byte]binary.ByteOrder{'l': binary.LittleEndian, 'B': binary.BigEndian}
 
@@ -63,7 +66,7 @@ func (w *proto0Wire) read() (proto0Command, ostree.Vardict, error) {
 	if _, err := io.ReadFull(w, body); err != nil {
 		return 0, nil, errClientGone
 	}
-	args, err := ostree.DecodeVardict(body, order)
+	args, err := ostree.DecodeVardict(body, order, proto0MaxArgs)
 	if err != nil {
 		return 0, nil, fmt.Errorf("message of the client: %w", err)
 	}
@@ -74,12 +77,9 @@ func (w *proto0Wire) read() (proto0Command, ostree.Vardict, error) {
 // write sends a message, in the byte order that most clients have.
 func (w *proto0Wire) write(command proto0Command, args ostree.Vardict) error {
 	order := binary.LittleEndian
-	body, err := args.Encode(order)
+	body, err := args.Encode(order, proto0MaxArgs)
 	if err != nil {
 		return err
-	}
-	if len(body) > 0xffff {
-		return fmt.Errorf("%d bytes are more than a message of protocol 0 can have: use a newer client", len(body))
 	}
 	message := []byte{'l', 0, byte(command), 0, 0}
 	order.PutUint16(message[3:], uint16(len(body)))

@@ -20,6 +20,9 @@ const (
 	Done      = 4
 )
 
+// maxArgs is the size, in bytes, of the longest arguments.
+const maxArgs = 1<<16 - 1
+
 // Message is what both sides send. In front of the arguments, an a{sv}, are 5
 // bytes: the byte order of all that follows ('l' little, 'B' big), the version,
 // the command, and the size of the arguments in two bytes.
@@ -65,7 +68,7 @@ func ReadMessage(r io.Reader) (Message, error) {
 		}
 		return Message{}, err
 	}
-	args, err := ostree.DecodeVardict(body, m.Order)
+	args, err := ostree.DecodeVardict(body, m.Order, maxArgs)
 	if err != nil {
 		return Message{}, fmt.Errorf("message with command %d: %w", m.Command, err)
 	}
@@ -76,7 +79,7 @@ func ReadMessage(r io.Reader) (Message, error) {
 // WriteMessage writes a message in one piece. It is an error if the arguments
 // cannot be encoded.
 func WriteMessage(w io.Writer, m Message) error {
-	body, err := m.Args.Encode(m.Order)
+	body, err := m.Args.Encode(m.Order, maxArgs)
 	if err != nil {
 		return err
 	}
