@@ -7,8 +7,8 @@ import (
 	"context"
 )
 
-// cancellable returns a GCancellable that is cancelled when ctx is done. The
-// function returned with it ends that, and frees it.
+// cancellable returns a GCancellable that is cancelled when ctx is done, and the function that
+// frees the GCancellable after the call.
 func cancellable(ctx context.Context) (*C.GCancellable, func()) {
 	c := C.g_cancellable_new()
 	// AfterFunc would leave it to chance whether the call sees this in time.

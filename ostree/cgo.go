@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// gerror turns what a failed call left in its GError into a Go error, and
-// frees it. It is called exactly once for each failed call.
+// gerror turns the GError of a failed call into an *Error, and frees it. It is called once for each
+// call that failed.
 func gerror(e *C.GError) error {
 	if e == nil {
 		return &Error{Message: "libostree failed without saying why"}
@@ -54,13 +54,13 @@ func cstrv(list []string) (**C.char, func()) {
 	return c, func() { C.g_strfreev(c) }
 }
 
-// takeString copies a string that the caller owns, and frees it. NULL is "".
+// takeString returns a copy of a string that C gave away, which it frees. NULL is "".
 func takeString(c *C.char) string {
 	defer C.g_free(C.gpointer(c))
 	return C.GoString(c)
 }
 
-// takeBytes copies bytes that the caller owns, and frees them.
+// takeBytes returns a copy of bytes that C gave away, which it frees.
 func takeBytes(bytes *C.GBytes) []byte {
 	defer C.g_bytes_unref(bytes)
 	var size C.gsize

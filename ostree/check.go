@@ -17,7 +17,8 @@ import (
 	"unsafe"
 )
 
-// ErrInflated is that a content object expands to more than it says it has.
+// ErrInflated is the error of CheckBytes and CheckContentFile for a content object that expands to more than
+// its header says.
 var ErrInflated = errors.New("it is a compression bomb")
 
 // InflateSlack is by how much, in bytes, a content object may expand to more than it says before it is given up.
@@ -27,9 +28,12 @@ var ErrInflated = errors.New("it is a compression bomb")
 // all are, need not be inflated to see that. With 1 MiB that would be those below 1 kB, with 16 MiB those below 16 kB.
 const InflateSlack = 16 << 20
 
-// CheckBytes returns an error if an object, all of which is data, is not what its
-// checksum says, or not well-formed. Content objects are in the form that
-// archive repositories have them in.
+// CheckBytes returns an error if an object does not have its checksum, or is not well-formed. data is the whole object,
+// a content object in the form of archive repositories, a ".filez" file. The error is ErrInflated if such an object
+// expands to far more than it says.
+//
+// libostree parses and inflates, and Go computes the SHA-256, with the processor's instructions for it: some
+// builds of libostree hash with GLib, at a sixth of that rate.
 func CheckBytes(t ObjectType, sum Checksum, data []byte) error {
 	if len(data) == 0 {
 		return fmt.Errorf("the %s object is empty", typeNames[t])
@@ -62,15 +66,15 @@ func CheckBytes(t ObjectType, sum Checksum, data []byte) error {
 	return checkExpanding(sum, data, buffer[:])
 }
 
-// unpackedSize is how much, in bytes, of what is in a content object is in memory at a
-// time. Deflate makes a thousand times as much of an object as there is of it.
+// unpackedSize is how many bytes of what a content object expands to are in memory at a time: deflate may
+// make a thousand times as much of an object as there is of it.
 const unpackedSize = 256 << 10
 
-// unpacked has buffers for that.
+// unpacked has buffers of unpackedSize.
 var unpacked = sync.Pool{New: func() any { return new([unpackedSize]byte) }}
 
-// checkExpanding checks a content object, all of which is data, and which expands to
-// more than the buffer has room for: it is hashed as it expands.
+// checkExpanding checks a content object that expands to more than the buffer has room for: what comes out is
+// hashed as it comes.
 func checkExpanding(sum Checksum, data, buffer []byte) error {
 	c, done := cancellable(context.Background())
 	var (
@@ -89,8 +93,8 @@ func checkExpanding(sum Checksum, data, buffer []byte) error {
 	return checkStream(sum, content, uint64(size), buffer)
 }
 
-// checkStream checks what is in a content object that says it has size bytes, through
-// a buffer.
+// checkStream checks what a content object expands to, through a buffer. size is how many bytes its header says
+// that is.
 func checkStream(sum Checksum, content io.Reader, size uint64, buffer []byte) error {
 	stated := min(size, math.MaxInt64-InflateSlack-1)
 	hash := sha256.New()
@@ -110,8 +114,7 @@ func inflated(size uint64) error {
 	return fmt.Errorf("%w: it says that it has %d bytes, and expands to more", ErrInflated, size)
 }
 
-// checkSize checks the checksum and the size, in bytes, of what a content object
-// has.
+// checkSize checks the checksum and the size, in bytes, of what a content object expanded to.
 func checkSize(sum Checksum, got [32]byte, size, stated uint64) error {
 	if err := compare(ObjectFile, sum, got); err != nil {
 		return err
@@ -122,9 +125,8 @@ func checkSize(sum Checksum, got [32]byte, size, stated uint64) error {
 	return nil
 }
 
-// CheckContentFile is CheckBytes for a content object that a file has from its
-// beginning to its end. It reads from the beginning, and leaves the file's offset
-// anywhere.
+// CheckContentFile checks, as CheckBytes does, a content object that is a whole file, in the form of archive
+// repositories. It reads the file from its beginning, and leaves the file's offset anywhere.
 func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -157,10 +159,9 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 	return checkStream(sum, content, uint64(size), buffer[:])
 }
 
-// checkHeaderSize looks at the length of a content object's header, which is its
-// first four bytes, before libostree allocates as much. An object of size bytes has
-// to have all of it: libostree (2022.7, 2025.2) does not notice that it has read less, and
-// goes on with what the memory had before.
+// checkHeaderSize looks at the length of a content object's header, which the first four bytes of the object say,
+// before libostree allocates as much. size is that of the object, in bytes, which has to have the whole header:
+// libostree (2022.7, 2025.2) does not notice when it reads less, and goes on with what the memory had before.
 func checkHeaderSize(start []byte, size int64) error {
 	const lengthAndPadding = 8
 	if len(start) < 4 {
@@ -187,8 +188,8 @@ func compare(t ObjectType, want Checksum, got [32]byte) error {
 	return fmt.Errorf("corrupted %s object: its checksum is %s", typeNames[t], Checksum(got))
 }
 
-// CheckObject returns an error if an object is not what its checksum says, or not
-// well-formed, by libostree's own check: the tests hold CheckBytes against it.
+// CheckObject returns an error if an object of the repository does not have its checksum, or is not well-formed, by
+// libostree's own check (ostree_repo_fsck_object). Tests hold CheckBytes against it.
 func (r *Repo) CheckObject(ctx context.Context, t ObjectType, sum Checksum) error {
 	c, done := cancellable(ctx)
 	defer done()

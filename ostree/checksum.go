@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Checksum is the SHA-256 checksum that names an object.
+// Checksum is the SHA-256 checksum that names an object. The zero Checksum stands for no object.
 type Checksum [32]byte
 
-// ParseChecksum reads the 64 lower-case hexadecimal digits of a checksum.
+// ParseChecksum reads a checksum of 64 lower-case hexadecimal digits, and nothing else.
 func ParseChecksum(s string) (Checksum, error) {
 	var c Checksum
 	if len(s) != 2*len(c) {
@@ -23,8 +23,8 @@ func ParseChecksum(s string) (Checksum, error) {
 	return c, err
 }
 
-// String returns the 64 hexadecimal digits.
+// String returns the checksum as 64 lower-case hexadecimal digits.
 func (c Checksum) String() string { return hex.EncodeToString(c[:]) }
 
-// IsZero reports whether c is the zero Checksum, which stands for no object.
+// IsZero reports whether c is the zero Checksum.
 func (c Checksum) IsZero() bool { return c == Checksum{} }

@@ -5,26 +5,27 @@ import "C"
 
 import (
 	"fmt"
-	"time"
 	"unsafe"
 
 	glib "github.com/ostreedev/ostree-go/pkg/glibobject"
 )
 
-// Commit is a commit object. Close gives its metadata back.
+// Commit is what a commit object says (OSTREE_COMMIT_GVARIANT_FORMAT). Its metadata is in C memory until
+// Close.
 type Commit struct {
 	Checksum  Checksum
-	Parent    Checksum // zero if it has none
+	Parent    Checksum // zero for a commit without one
 	Subject   string
 	Body      string
 	Timestamp uint64 // seconds since 1970, UTC
 	Tree      Tree
-	Partial   bool // not all of its objects are in the repository
+	Partial   bool // marked as one of which objects are missing
 
 	metadata *glib.GVariant // a{sv}
 }
 
-// LoadCommit reads a commit object.
+// LoadCommit reads a commit object, which has to be well-formed, and to have its checksum. The error is ErrNotFound if
+// the commit is neither in the repository nor in a parent of it. The caller closes the Commit.
 func (r *Repo) LoadCommit(sum Checksum) (*Commit, error) {
 	csum, free := cstring(sum.String())
 	defer free()
@@ -63,7 +64,7 @@ func (r *Repo) LoadCommit(sum Checksum) (*Commit, error) {
 	return c, nil
 }
 
-// Close gives the commit's metadata back. It may be repeated.
+// Close frees the commit's metadata, once; later calls do nothing. After it only the fields may be used.
 func (c *Commit) Close() {
 	if c.metadata != nil {
 		c.metadata.Unref()
@@ -71,11 +72,8 @@ func (c *Commit) Close() {
 	}
 }
 
-// Time returns the commit's timestamp.
-func (c *Commit) Time() time.Time { return time.Unix(int64(c.Timestamp), 0).UTC() }
-
-// CommitObject returns a commit object as it is stored, which is what
-// signatures are made over. It has been compared with its checksum.
+// CommitObject returns the bytes of a commit object, over which signatures are made. Like that of LoadCommit
+// it is well-formed, and has its checksum.
 func (r *Repo) CommitObject(sum Checksum) ([]byte, error) {
 	csum, free := cstring(sum.String())
 	defer free()

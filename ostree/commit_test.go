@@ -27,8 +27,8 @@ func TestLoadCommit(t *testing.T) {
 	if c.Checksum != first || c.Subject != "Größe" || c.Body != "line\n\nline" || !c.Parent.IsZero() || c.Partial {
 		t.Errorf("%+v", c)
 	}
-	if want := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC); c.Time() != want {
-		t.Errorf("time %v, want %v", c.Time(), want)
+	if want := time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC); c.Timestamp != uint64(want.Unix()) {
+		t.Errorf("timestamp %v, want %v", c.Timestamp, want.Unix())
 	}
 	c2, c3 := loadCommit(t, repo, second), loadCommit(t, repo, third)
 	if c2.Parent != first || c3.Parent != second {

@@ -3,11 +3,12 @@ package ostree
 // #include "config.h"
 import "C"
 
-// CoreOption returns the option key of the group "core" of the repository's
-// config, as it is written there, "" if it is not set.
+// CoreOption returns the value of an option in the group "core" of the repository's config, as
+// ConfigOption does.
 func (r *Repo) CoreOption(key string) string { return r.ConfigOption("core", key) }
 
-// ConfigOption returns the option key of a group of the repository's config, as CoreOption does.
+// ConfigOption returns the value of an option in a group of the repository's config, as text, with GKeyFile's
+// escapes resolved; "" if it is not set.
 func (r *Repo) ConfigOption(group, key string) string {
 	cgroup, freeGroup := cstring(group)
 	defer freeGroup()
@@ -16,8 +17,8 @@ func (r *Repo) ConfigOption(group, key string) string {
 	return takeString(C.op_repo_get_config(r.c, cgroup, ckey))
 }
 
-// MinFreeSpace returns how many bytes are to stay free on the repository's file
-// system, by its options core.min-free-space-size and -percent.
+// MinFreeSpace returns how many bytes have to stay free on the repository's file system, by the
+// options core.min-free-space-size and core.min-free-space-percent of its config.
 func (r *Repo) MinFreeSpace() (uint64, error) {
 	var (
 		bytes C.guint64

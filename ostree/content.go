@@ -9,8 +9,9 @@ import (
 	"unsafe"
 )
 
-// OpenContent returns the content object sum of a repository of any mode in
-// the form that archive repositories store (a ".filez" file).
+// OpenContent opens a content object in the form of archive repositories, a ".filez" file, whatever the mode of
+// the repository. The error is ErrNotFound if the object is neither in the repository nor in a parent of it. ctx is that of
+// all reads. The caller closes the reader, once.
 func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (io.ReadCloser, error) {
 	c, done := cancellable(ctx)
 	csum, free := cstring(sum.String())
@@ -24,12 +25,14 @@ func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (io.ReadCloser, er
 	return &contentReader{stream: stream, cancellable: c, done: done}, nil
 }
 
+// contentReader reads a GInputStream.
 type contentReader struct {
 	stream      *C.GInputStream
 	cancellable *C.GCancellable
 	done        func()
 }
 
+// Read reads the next bytes, as many as libostree has at hand.
 func (o *contentReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -45,7 +48,7 @@ func (o *contentReader) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-// Close frees the stream. It must be called once.
+// Close frees the stream, and must be called once.
 func (o *contentReader) Close() error {
 	C.g_object_unref(C.gpointer(o.stream))
 	o.done()

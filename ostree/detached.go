@@ -7,8 +7,8 @@ import (
 	"context"
 )
 
-// DetachedMetadata returns the detached metadata of a commit, serialized, or nil
-// if it has none.
+// DetachedMetadata returns the detached metadata of a commit, a serialized a{sv} as the repository has it,
+// or nil if there is none. It need not be well-formed.
 func (r *Repo) DetachedMetadata(ctx context.Context, sum Checksum) ([]byte, error) {
 	c, done := cancellable(ctx)
 	defer done()
@@ -27,8 +27,8 @@ func (r *Repo) DetachedMetadata(ctx context.Context, sum Checksum) ([]byte, erro
 	return takeBytes(metadata), nil
 }
 
-// WriteDetachedMetadata gives a commit detached metadata, which somebody else has
-// serialized.
+// WriteDetachedMetadata gives a commit detached metadata in the place of what it has. The metadata is a
+// serialized a{sv} that need not be trusted: GVariant's normal form of it is written. In a transaction it is staged.
 func (r *Repo) WriteDetachedMetadata(ctx context.Context, sum Checksum, metadata []byte) error {
 	c, done := cancellable(ctx)
 	defer done()

@@ -11,10 +11,9 @@ import (
 	"slices"
 )
 
-// ContentDigest returns a digest of what a commit is, wherever it is: its tree,
-// its timestamp, its subject and body, and its metadata but for some keys. Its
-// parent does not count, nor does the order in which the metadata is stored. Commits
-// written by WriteCommitLike with edits of those keys only have equal digests.
+// ContentDigest returns a SHA-256 digest of what a commit publishes: its tree, timestamp, subject, body, and its
+// metadata except for some keys. The parent does not count, nor does the order of the metadata. So a commit
+// and one that WriteCommitLike made of it, with edits of those keys only, have equal digests.
 func (c *Commit) ContentDigest(except ...string) [sha256.Size]byte {
 	d := digest{sha256.New()}
 	d.field(c.Tree.Contents[:])
@@ -28,10 +27,10 @@ func (c *Commit) ContentDigest(except ...string) [sha256.Size]byte {
 	return [sha256.Size]byte(d.Sum(nil))
 }
 
-// digest is that of a sequence of fields.
+// digest is the hash of a sequence of fields.
 type digest struct{ hash.Hash }
 
-// field adds a field. Its length keeps it apart from the next one.
+// field adds a field, after its length, which keeps it apart from its neighbours.
 func (d digest) field(data []byte) {
 	d.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
 	d.Write(data)

@@ -3,14 +3,15 @@ package ostree
 // #include "dirtree.h"
 import "C"
 
-// Tree is the root of a commit's content: the checksums of its dirtree and of
-// its dirmeta. Commits with equal trees have the same content.
+// Tree is a directory: the checksum of the dirtree, which is what is in the directory, and that of the dirmeta,
+// which has its owner and mode. Equal Trees have the same content.
 type Tree struct {
 	Contents, Meta Checksum
 }
 
-// DirTree returns what is in a dirtree: the checksums of its files, and of the
-// trees below it.
+// DirTree returns the objects that a dirtree names: its files, and the directories in it. The dirtree has to be
+// well-formed; its checksum is not compared. The error is ErrNotFound if the dirtree is neither in the repository nor in
+// a parent of it.
 func (r *Repo) DirTree(sum Checksum) (files []Checksum, dirs []Tree, err error) {
 	csum, free := cstring(sum.String())
 	defer free()

@@ -7,19 +7,19 @@ import (
 	"io/fs"
 )
 
-// Error is an error of libostree or of GLib below it. Domain and Code are
-// GLib's, such as "g-io-error-quark" and 1 for G_IO_ERROR_NOT_FOUND
-// (https://docs.gtk.org/gio/error.IOEnum.html).
+// Error is an error of libostree, or of GLib below it: a GError
+// (https://docs.gtk.org/glib/struct.Error.html).
 type Error struct {
-	Domain  string
-	Code    int
+	Domain  string // which family of codes, such as "g-io-error-quark"; "" if nothing was said
+	Code    int    // of the domain, such as 1 for G_IO_ERROR_NOT_FOUND
 	Message string
 }
 
+// Error returns the message alone.
 func (e *Error) Error() string { return e.Message }
 
-// Is makes errors.Is compare domain and code, and lets the errors of package
-// io/fs stand for those of GLib that mean the same.
+// Is makes errors.Is compare domain and code. fs.ErrNotExist, fs.ErrExist and fs.ErrPermission
+// stand for ErrNotFound, ErrExists and ErrPermissionDenied.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case fs.ErrNotExist:
@@ -33,7 +33,8 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Domain == e.Domain && t.Code == e.Code
 }
 
-// The errors that callers tell apart with errors.Is.
+// Errors to compare with by errors.Is: those of libostree have other messages. The first five are codes of
+// GIOErrorEnum (https://docs.gtk.org/gio/error.IOEnum.html), the others of OstreeGpgError.
 var (
 	ErrNotFound         = &Error{ioErrorDomain, C.G_IO_ERROR_NOT_FOUND, "not found"}
 	ErrExists           = &Error{ioErrorDomain, C.G_IO_ERROR_EXISTS, "exists already"}

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReplaceFile gives a file in the repository's directory, by its name, new content, so that a reader, and whoever
-// starts the machine after a crash, sees the old one or the new one. What a process that is killed leaves
-// is in tmp/, where libostree removes it.
+// ReplaceFile gives the file name in the repository's directory new content, in one step: a reader has the old
+// content or the new one, also after a crash of the machine, and the new one for sure when ReplaceFile has
+// returned nil. A process that is killed leaves a file in tmp/, where libostree removes it after a day.
 func (r *Repo) ReplaceFile(name string, content []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Join(r.path, "tmp"), name+"-")
 	if err != nil {

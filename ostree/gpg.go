@@ -8,14 +8,13 @@ import (
 	"context"
 )
 
-// GPGSignatures is the key, in detached metadata and in summary.sig, of OpenPGP
-// signatures; those of the signature system TYPE have "ostree.sign.TYPE". The
-// values are lists of byte arrays (aay).
+// GPGSignatures is the key of OpenPGP signatures, a list of byte arrays (aay), in the detached metadata of a commit
+// and in summary.sig. Signatures of the system TYPE have the key "ostree.sign.TYPE".
 const GPGSignatures = "ostree.gpgsigs"
 
-// GPGSignCommit signs a commit with the secret key of that id in homedir, ""
-// being GnuPG's default. A commit that has a signature of the key is left as it
-// is, if the key is also in a keyring that libostree verifies with. In a transaction the signature belongs to it.
+// GPGSignCommit signs a commit with the secret key keyID of the GnuPG directory homedir ("" for GnuPG's default).
+// A commit that is signed with the key already is left as it is, as far as libostree sees that: if it has the
+// key in a keyring that it verifies with. In a transaction the signature is staged.
 func (r *Repo) GPGSignCommit(ctx context.Context, sum Checksum, keyID, homedir string) error {
 	c, done := cancellable(ctx)
 	defer done()
@@ -32,10 +31,9 @@ func (r *Repo) GPGSignCommit(ctx context.Context, sum Checksum, keyID, homedir s
 	return nil
 }
 
-// GPGVerify checks that one of the signatures over data is valid and of a key
-// that is trusted: one in libostree's global keyrings, or one that the
-// configured remote has. The error is one of GPG's: ErrNoSignature,
-// ErrInvalidSignature, ErrMissingKey, ….
+// GPGVerify returns nil if one of the signatures over data is valid and of a trusted key: of one in libostree's global
+// keyrings, or in that of the configured remote. Else the error is ErrNoSignature, ErrInvalidSignature,
+// ErrMissingKey, or another one.
 func (r *Repo) GPGVerify(ctx context.Context, remote string, data []byte, signatures [][]byte) error {
 	if len(signatures) == 0 {
 		return ErrNoSignature

@@ -7,11 +7,9 @@ import (
 	"context"
 )
 
-// LockShared takes libostree's shared lock on the repository, which keeps
-// others from pruning it, and returns the function that releases it. It waits
-// for a holder of the exclusive lock as long as the repository's option
-// core.lock-timeout-secs says. A repository that may not be written is not
-// locked; nobody can tell that from the outside, and nothing fails.
+// LockShared takes libostree's shared lock on the repository (its file .lock), which keeps others from pruning
+// it, and returns the function that releases the lock, to be called once. It waits for a holder of the exclusive
+// lock until ctx is done, but no more seconds than the option core.lock-timeout-secs of the repository says. A repository that may not be written is not locked, which is no error.
 func (r *Repo) LockShared(ctx context.Context) (unlock func() error, err error) {
 	c, done := cancellable(ctx)
 	defer done()

@@ -7,8 +7,8 @@ import (
 	"runtime"
 )
 
-// withMainContext runs f on one OS thread with a main context of its own as
-// the thread's default, which is where libostree's fetcher lives.
+// withMainContext runs f on one OS thread, whose default main context is a new one: libostree's
+// fetcher works in that, so several can work at once.
 func withMainContext(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -7,15 +7,15 @@ import (
 	"unsafe"
 )
 
-// Keys of a commit's metadata that bind it to a ref and a collection
+// Keys of a commit's metadata that bind the commit to refs, a list of strings, and to a collection, a string
 // (https://ostreedev.github.io/ostree/reference/ostree-Core-repository-independent-functions.html).
 const (
 	MetaRefBinding        = "ostree.ref-binding"
 	MetaCollectionBinding = "ostree.collection-binding"
 )
 
-// MetaString returns the string that the commit's metadata has for a key. Whoever
-// writes a commit chooses the types in it: one that is no string is none.
+// MetaString returns the string that the commit's metadata has for a key. The bool is false if the key is not
+// there, or has a value of another type, which is up to whoever wrote the commit.
 func (c *Commit) MetaString(key string) (string, bool) {
 	value := c.lookup(key, "s")
 	if value == nil {
@@ -25,7 +25,8 @@ func (c *Commit) MetaString(key string) (string, bool) {
 	return C.GoString(C.g_variant_get_string(value, nil)), true
 }
 
-// MetaStrings is MetaString for a list of strings.
+// MetaStrings returns the list of strings that the commit's metadata has for a key. The bool is false if the key
+// is not there, or has a value of another type, which is up to whoever wrote the commit.
 func (c *Commit) MetaStrings(key string) ([]string, bool) {
 	value := c.lookup(key, "as")
 	if value == nil {
@@ -33,7 +34,7 @@ func (c *Commit) MetaStrings(key string) ([]string, bool) {
 	}
 	defer C.g_variant_unref(value)
 	var n C.gsize
-	// What the list consists of is still the variant's.
+	// The strings in the list are still the variant's.
 	list := C.g_variant_get_strv(value, &n)
 	defer C.g_free(C.gpointer(list))
 	strings := make([]string, 0, n)
@@ -43,8 +44,8 @@ func (c *Commit) MetaStrings(key string) ([]string, bool) {
 	return strings, true
 }
 
-// lookup returns a reference to the value of a key, nil if there is none of that
-// type.
+// lookup returns the value of a key, which the caller frees, or nil if there is none of that
+// GVariant type.
 func (c *Commit) lookup(key, kind string) *C.GVariant {
 	ckey, freeKey := cstring(key)
 	defer freeKey()
@@ -53,11 +54,11 @@ func (c *Commit) lookup(key, kind string) *C.GVariant {
 	return C.op_metadata_lookup((*C.GVariant)(c.metadata.Ptr()), ckey, ckind)
 }
 
-// MetadataEdit is a change to a commit's metadata. What it does not name stays.
+// MetadataEdit is a change to a commit's metadata, by keys. Entries of other keys stay.
 type MetadataEdit struct {
-	Strings     map[string]string   // set to an "s"
-	StringLists map[string][]string // set to an "as"
-	Remove      []string
+	Strings     map[string]string   // keys to set to a string ("s")
+	StringLists map[string][]string // keys to set to a list of strings ("as")
+	Remove      []string            // keys to remove, if they are there
 }
 
 // apply returns the metadata of c, changed, as an a{sv} that the caller gives back. Of a key that

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxMetadataSize is the size, in bytes, of the largest object that is no content
-// object.
+// MaxMetadataSize is the greatest size, in bytes, of an object that is no content object
+// (OSTREE_MAX_METADATA_SIZE).
 const MaxMetadataSize = C.OSTREE_MAX_METADATA_SIZE
 
-// ObjectType is libostree's OstreeObjectType.
+// ObjectType is the type of an object, with the number that it has in OstreeObjectType of libostree.
 type ObjectType byte
 
+// The types of the objects that a commit consists of. ObjectFile is a content object, the others are metadata.
 const (
 	ObjectFile    ObjectType = C.OSTREE_OBJECT_TYPE_FILE
 	ObjectDirTree ObjectType = C.OSTREE_OBJECT_TYPE_DIR_TREE
@@ -29,16 +30,18 @@ var extensions = map[ObjectType]string{
 	ObjectFile: "filez", ObjectDirTree: "dirtree", ObjectDirMeta: "dirmeta", ObjectCommit: "commit",
 }
 
-// Extension returns the extension of the files of such objects in an archive repository.
+// Extension returns the extension that files of objects of the type have in an archive repository,
+// such as "filez".
 func (t ObjectType) Extension() string { return extensions[t] }
 
-// ArchivePath returns where an archive repository has an object, below itself.
+// ArchivePath returns the path of an object's file below an archive repository, such as
+// "objects/01/23….filez".
 func ArchivePath(t ObjectType, sum Checksum) string {
 	s := sum.String()
 	return "objects/" + s[:2] + "/" + s[2:] + "." + extensions[t]
 }
 
-// objectPath returns where the repository has an object, below itself.
+// objectPath returns the path of an object's file below the repository.
 func (r *Repo) objectPath(t ObjectType, sum Checksum) string {
 	path := ArchivePath(t, sum)
 	if t == ObjectFile && r.Mode() != ModeArchive {
@@ -47,8 +50,8 @@ func (r *Repo) objectPath(t ObjectType, sum Checksum) string {
 	return path
 }
 
-// HasObject reports whether the repository, its open transaction, or a parent of it, has an object. One
-// whose file is empty, as a crash of the machine may leave it, is not had.
+// HasObject reports whether an object is in the repository, in its open transaction, or in a parent of it. An
+// object whose file is empty, as a crash of the machine may leave it, is missing.
 func (r *Repo) HasObject(ctx context.Context, t ObjectType, sum Checksum) (bool, error) {
 	size, err := r.storedSize(t, sum)
 	if err != nil || size >= 0 {
@@ -68,13 +71,13 @@ func (r *Repo) HasObject(ctx context.Context, t ObjectType, sum Checksum) (bool,
 	return has != 0, nil
 }
 
-// isDamaged reports whether no object of that type can have a file of that size, in bytes.
+// isDamaged reports whether a file of that size, in bytes, cannot be an object of the type.
 func (r *Repo) isDamaged(t ObjectType, size int64) bool {
 	return size == 0 && (t != ObjectFile || r.Mode() == ModeArchive)
 }
 
-// storedSize returns the size, in bytes, of the file of an object that is in the repository itself: not in
-// a parent of it, and not just staged by a transaction. It is -1 if there is none.
+// storedSize returns the size, in bytes, of an object's file in the repository itself: not in a parent, nor
+// staged by a transaction. It is -1 if there is none.
 func (r *Repo) storedSize(t ObjectType, sum Checksum) (int64, error) {
 	var stat unix.Stat_t
 	path := r.objectPath(t, sum)
@@ -88,14 +91,14 @@ func (r *Repo) storedSize(t ObjectType, sum Checksum) (int64, error) {
 	return stat.Size, nil
 }
 
-// isStored reports whether an object is in the repository itself.
+// isStored reports whether an object is in the repository itself, and not damaged.
 func (r *Repo) isStored(t ObjectType, sum Checksum) (bool, error) {
 	size, err := r.storedSize(t, sum)
 	return err == nil && size >= 0 && !r.isDamaged(t, size), err
 }
 
 // removeDamaged removes the empty file in the place of an object that is about to be imported: libostree may
-// leave whatever is there in its place.
+// leave the file as it is.
 func (r *Repo) removeDamaged(t ObjectType, sum Checksum) error {
 	size, err := r.storedSize(t, sum)
 	if err != nil || size < 0 || !r.isDamaged(t, size) {
@@ -108,7 +111,8 @@ func (r *Repo) removeDamaged(t ObjectType, sum Checksum) error {
 	return nil
 }
 
-// Metadata returns an object that is no content object, as it is stored.
+// Metadata returns the bytes of an object that is no content object, unchecked. The error is ErrNotFound if the object is
+// neither in the repository nor in a parent of it.
 func (r *Repo) Metadata(t ObjectType, sum Checksum) ([]byte, error) {
 	csum, free := cstring(sum.String())
 	defer free()

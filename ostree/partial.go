@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsPartial reports whether a commit is marked as partial.
+// IsPartial reports whether the repository has a mark that objects of a commit are missing
+// (state/CHECKSUM.commitpartial). The commit itself need not be there.
 func (r *Repo) IsPartial(sum Checksum) (bool, error) {
 	var stat unix.Stat_t
 	err := unix.Fstatat(int(C.ostree_repo_get_dfd(r.c)), "state/"+sum.String()+".commitpartial", &stat, 0)
@@ -19,7 +20,7 @@ func (r *Repo) IsPartial(sum Checksum) (bool, error) {
 	return err == nil, os.NewSyscallError("stat", err)
 }
 
-// markPartial marks a commit as partial, or takes the mark off.
+// markPartial sets the mark that IsPartial reports, or removes it.
 func (r *Repo) markPartial(sum Checksum, partial bool) error {
 	csum, free := cstring(sum.String())
 	defer free()

@@ -8,19 +8,20 @@ import (
 	"unsafe"
 )
 
-// PullProgress is how far a pull has come.
+// PullProgress is how far a pull has come, as OstreeAsyncProgress has it. The numbers belong to
+// moments that lie a little apart.
 type PullProgress struct {
-	Fetched   int    // objects that arrived
-	Content   int    // those of them that are content objects
-	Requested int    // objects known to be needed so far; grows
-	Bytes     uint64 // transferred
+	Fetched   int    // objects that have arrived
+	Content   int    // content objects among Fetched
+	Requested int    // objects that are known to be needed, which grows as trees arrive
+	Bytes     uint64 // that have arrived
 }
 
-// progressInterval is how often PullOptions.Progress is called.
+// progressInterval is the time between two calls of PullOptions.Progress.
 const progressInterval = 100 * time.Millisecond
 
-// watchProgress calls report with the values of progress until the function it
-// returns is called.
+// watchProgress calls report with the values of progress, again and again, from a goroutine that
+// ends in stop.
 func watchProgress(progress *C.OstreeAsyncProgress, report func(PullProgress)) (stop func()) {
 	if report == nil {
 		return func() {}

@@ -7,40 +7,41 @@ import (
 	"context"
 )
 
-// PullFlags are libostree's OstreeRepoPullFlags.
+// PullFlags is a set of OstreeRepoPullFlags of libostree.
 type PullFlags int
 
+// The flags of a pull.
 const (
-	// PullMirror writes nothing but objects where commits are pulled by
-	// checksum. With PullTrustedHTTP, into an archive repository, content
-	// objects are stored as they arrive, unchecked.
+	// PullMirror writes no refs: where commits are pulled by checksum, that leaves the
+	// objects. With PullTrustedHTTP, into an archive repository, content objects are stored as
+	// they arrive, unchecked.
 	PullMirror PullFlags = C.OSTREE_REPO_PULL_FLAGS_MIRROR
-	// PullCommitOnly pulls commit objects and their detached metadata.
+	// PullCommitOnly pulls commit objects and their detached metadata, and nothing below.
 	PullCommitOnly PullFlags = C.OSTREE_REPO_PULL_FLAGS_COMMIT_ONLY
-	// PullUntrusted checks the checksums of objects from a file:// URL.
-	PullUntrusted PullFlags = C.OSTREE_REPO_PULL_FLAGS_UNTRUSTED
-	// PullTrustedHTTP does not check the checksums of objects from HTTP.
+	// PullTrustedHTTP does not compare objects from HTTP with their checksums.
 	PullTrustedHTTP PullFlags = C.OSTREE_REPO_PULL_FLAGS_TRUSTED_HTTP
 )
 
-// PullOptions says what to pull, and how.
+// PullOptions says what Pull brings, and how.
 type PullOptions struct {
 	// Remote is the name of a configured remote, or a file:// URL.
 	Remote string
-	// Commits are pulled without their parents and without static deltas.
+	// Commits are the commits to pull: without their parents, and without static deltas.
 	Commits []Checksum
 	Flags   PullFlags
-	// Retries is how often a request that failed for a passing reason is
-	// made again.
+	// Retries is how many times a request is made again that failed for a passing reason.
 	Retries int
-	// Progress, if set, is called now and then from another goroutine while
-	// the pull runs, and a last time at its end.
+	// Progress, if set, is called from another goroutine every 100 ms while the pull runs,
+	// and a last time before Pull returns.
 	Progress func(PullProgress)
 }
 
-// Pull pulls commits in a transaction of its own. Signatures are not looked at. The GCancellable that ctx
-// becomes is looked at between requests only: a transfer that stalls does not
-// end before its connection does.
+// Pull pulls commits in a transaction of its own. No signature is verified. What has arrived when it fails
+// stays, and a commit without all of its objects is marked as partial. The error is ErrNotFound if the remote does not
+// have an object.
+//
+// ctx is looked at between requests only: a transfer that stalls ends with its connection. Who does not
+// wait for that may Close the Repo meanwhile.
 func (r *Repo) Pull(ctx context.Context, opts PullOptions) error {
 	repo, release, err := r.hold()
 	if err != nil {

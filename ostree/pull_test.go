@@ -68,7 +68,7 @@ func TestPullMissing(t *testing.T) {
 	}
 }
 
-// What PullTrustedHTTP lets in, PullUntrusted keeps from getting any further.
+// What PullTrustedHTTP lets in, CheckBytes keeps from getting any further.
 func TestPullUntrusted(t *testing.T) {
 	source, refs := twoRefs(t, "")
 	object := objectPath(source, objectOf(t, source, "file"), "filez")

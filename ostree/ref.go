@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// Ref is the name of a ref, such as "app/org.example.App/x86_64/stable",
-// without a remote.
+// Ref is the name of a local ref, such as "app/org.example.App/x86_64/stable": one without a remote.
+// ParseRef makes one of text.
 type Ref string
 
-// refNames is what ostree_validate_rev allows, whose \w are the letters and
-// digits of all scripts, but anchored so that no newline gets through at the
-// end.
+// refNames is what ostree_validate_rev allows, but anchored so that no newline gets through at
+// the end. \w are there the letters and digits of all scripts.
 var refNames = regexp.MustCompile(`\A(?:[\pL\pN_][-.\pL\pN_]*/)*[\pL\pN_][-.\pL\pN_]*\z`)
 
 // A ref is the path of a file.
@@ -23,8 +22,10 @@ const (
 	maxRefPart = 255  // NAME_MAX
 )
 
-// ParseRef checks that s is a valid name for a ref. That excludes the names that
-// libostree would fail to write when it has written others already.
+// ParseRef returns s as a ref if it is the name of one: parts with a slash between them, of letters and
+// digits of all scripts, "_", and, but for the first character, "-" and "." (ostree_validate_rev). Names
+// that libostree takes, but cannot write or reads as something else, are errors too: parts of more than
+// 255 bytes, names of more than 4095, and checksums.
 func ParseRef(s string) (Ref, error) {
 	if len(s) > maxRef {
 		return "", fmt.Errorf("invalid ref name %.40q…: longer than %d bytes", s, maxRef)
@@ -43,13 +44,13 @@ func ParseRef(s string) (Ref, error) {
 	return Ref(s), nil
 }
 
-// Refs maps refs to the commits they point to.
+// Refs has the commit of each ref.
 type Refs map[Ref]Checksum
 
 // Sorted returns the refs in the order of their names.
 func (r Refs) Sorted() []Ref { return slices.Sorted(maps.Keys(r)) }
 
-// list returns names and checksums in turn, in the order of the names.
+// list returns name, checksum, name, checksum, …, in the order of the names.
 func (r Refs) list() []string {
 	list := make([]string, 0, 2*len(r))
 	for _, ref := range r.Sorted() {

@@ -11,20 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// headsDir is where the local refs are, below the repository.
+// headsDir is the directory of the local refs, below the repository.
 const headsDir = "refs/heads"
 
-// refValue is what the file of a ref has.
+// refValue is what the file of a ref says.
 type refValue struct {
 	sum     Checksum
 	isAlias bool
 	alias   Ref // "": the link leads to no ref
 }
 
-// errNoCommit is that a ref's file names no commit.
+// errNoCommit says why the file of a ref names no commit.
 var errNoCommit = errors.New("the file of the ref is empty, or has no checksum in it")
 
-// readRef reads the file of a ref.
+// readRef reads the file of a ref, or what a link in its place leads to.
 func readRef(heads string, ref Ref) (v refValue, err error) {
 	file := filepath.Join(heads, string(ref))
 	if link, err := os.Readlink(file); err == nil {
@@ -38,8 +38,8 @@ func readRef(heads string, ref Ref) (v refValue, err error) {
 	return v, err
 }
 
-// readChecksumFile reads a file that has nothing but a checksum and white space in it. There
-// may be a great many of them, so it makes no call more than it must.
+// readChecksumFile reads a file that has nothing but a checksum and white space in it. A repository
+// may have a great many refs, so no call is made that need not be.
 func readChecksumFile(file string) (sum Checksum, err error) {
 	fd := -1
 	for fd, err = -1, unix.EINTR; err == unix.EINTR; {
@@ -63,7 +63,7 @@ func readChecksumFile(file string) (sum Checksum, err error) {
 	return sum, nil
 }
 
-// aliasOf returns the ref that a link in the place of ref leads to, "" if none.
+// aliasOf returns the ref that a link in the place of ref leads to, "" for a link to something else.
 func aliasOf(ref Ref, link string) Ref {
 	if path.IsAbs(link) {
 		return ""

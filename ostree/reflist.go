@@ -15,20 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RefList is what a repository has below refs/heads.
+// RefList is what a repository has below refs/heads: a ref is a file there, or a link to one.
 type RefList struct {
-	// Refs are the refs that name a commit, which need not be there. Aliases
-	// are among them, with the commit of the ref that they lead to.
+	// Refs has the refs that name a commit, which need not be in the repository. An alias
+	// has the commit of the ref that it leads to.
 	Refs Refs
-	// Aliases are the refs that are links, with the ref that each leads to: "" if
-	// that is none.
+	// Aliases has the refs that are links, and the ref that each leads to: "" for a link
+	// to something else.
 	Aliases map[Ref]Ref
-	// Bad are the files that have the name of a ref and name no commit, and the directories
-	// that cannot be read, with what is wrong with them.
+	// Bad has the files that are called like a ref and name no commit, and the directories
+	// that cannot be read, each with what is wrong. The errors do not name the ref.
 	Bad map[Ref]error
 }
 
-// All returns the names of all that is there, with a commit or without.
+// All returns all names of the list, good and bad. The zero Checksum is that of a ref without a commit.
 func (l *RefList) All() Refs {
 	all := maps.Clone(l.Refs)
 	for ref := range l.Bad {
@@ -40,8 +40,8 @@ func (l *RefList) All() Refs {
 	return all
 }
 
-// Refs returns the local refs of the repository that name a commit: neither
-// those of remotes nor those of mirrored collections.
+// Refs returns the local refs that name a commit, as RefList.Refs has them. Refs of remotes and of
+// mirrored collections are not local.
 func (r *Repo) Refs(ctx context.Context) (Refs, error) {
 	list, err := r.ListRefs(ctx)
 	if err != nil {
@@ -50,10 +50,10 @@ func (r *Repo) Refs(ctx context.Context) (Refs, error) {
 	return list.Refs, nil
 }
 
-// ListRefs lists the local refs. What libostree's own list
-// (ostree_repo_list_refs_ext) fails at as a whole, such as one empty file or one
-// link to nowhere, is in Bad here; what it leaves out, files whose name no ref can have,
-// is left out here too.
+// ListRefs lists the local refs. A ref that cannot be read is in RefList.Bad;
+// ostree_repo_list_refs_ext fails as a whole at one empty file, or one link to nowhere. Files whose name
+// no ref can have are left out. It is an error if refs/heads cannot be read. When ctx is done, the error
+// is context.Cause(ctx), not ErrCancelled.
 func (r *Repo) ListRefs(ctx context.Context) (*RefList, error) {
 	l := &refLister{
 		ctx: ctx, heads: filepath.Join(r.path, headsDir),
@@ -137,8 +137,8 @@ func (l *refLister) file(name string, entry fs.DirEntry) error {
 	return nil
 }
 
-// temporaryName is what libostree calls the file that it writes beside a ref
-// that it sets, and renames at once (glnx_file_replace_contents_at). A ref may have such a name, too.
+// temporaryName matches the names of the files that libostree writes beside a ref that it sets, and
+// renames at once (glnx_file_replace_contents_at). A ref may have such a name, too.
 var temporaryName = regexp.MustCompile(`\Atmp\.[A-Za-z0-9]{6}\z`)
 
 // A temporary file is there for microseconds. One that stays so long was left by somebody who
@@ -148,8 +148,7 @@ const (
 	temporaryPoll = 5 * time.Millisecond
 )
 
-// waitForTemporary waits until a file that may be a temporary one is gone, or is
-// too old to be one.
+// waitForTemporary waits until a file that may be a temporary one is gone, or too old for that.
 func (l *refLister) waitForTemporary(name string) (gone bool, err error) {
 	for {
 		var stat unix.Stat_t
@@ -168,8 +167,7 @@ func (l *refLister) waitForTemporary(name string) (gone bool, err error) {
 	}
 }
 
-// pathless returns an error without the path that it names: whoever reports it
-// names the ref.
+// pathless returns the cause of an error that names a path: whoever reports it names the ref.
 func pathless(err error) error {
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		return p.Err

@@ -17,20 +17,21 @@ import (
 // RefUpdate is a change of one local ref.
 type RefUpdate struct {
 	Ref Ref
-	// Old is the commit that the ref has to show when it is changed, zero if
-	// there has to be none.
+	// Old is the commit that the ref has to have before the change. The zero Checksum is for
+	// a ref that is not there, or has no commit that can be read.
 	Old Checksum
-	// New is the commit that it is to show then; zero deletes the ref.
+	// New is the commit of the ref after the change. The zero Checksum deletes the ref.
 	New Checksum
 }
 
-// RefChangedError is that a ref does not show what it should when it is to be changed:
-// somebody else has changed it meanwhile.
+// RefChangedError is the error of UpdateRefs for a ref that does not have the commit RefUpdate.Old, or
+// is an alias: somebody else has changed it.
 type RefChangedError struct {
 	Ref Ref
-	Now Checksum // zero: it shows no commit
+	Now Checksum // the commit of the ref; zero if it has none
 }
 
+// Error names the ref, and the commit that it has.
 func (e *RefChangedError) Error() string {
 	if e.Now.IsZero() {
 		return fmt.Sprintf("ref %s is not there any more", e.Ref)
@@ -38,9 +39,10 @@ func (e *RefChangedError) Error() string {
 	return fmt.Sprintf("ref %s shows commit %s now", e.Ref, e.Now)
 }
 
-// CheckRefUpdate returns an error if a ref could not be changed whoever tries: something stands in its place, or in
-// that of one of its directories, that is not what it should be. A directory that is a link leads to where
-// other refs are, or out of the repository.
+// CheckRefUpdate returns an error that names the ref if nobody could set it. In its place there may be nothing, a
+// regular file, or a directory (libostree replaces one without refs), and in the places of its directories nothing
+// or directories. A link is none of these: it leads to another ref, or out of the repository. Who may write
+// there is not looked at.
 func (r *Repo) CheckRefUpdate(ref Ref) error {
 	heads := filepath.Join(r.path, headsDir)
 	file := filepath.Join(heads, string(ref))
@@ -75,15 +77,16 @@ func (r *Repo) below(path string) string {
 	return rel
 }
 
-// UpdateRefs changes refs, one by one, and calls done for each one right after: nil
-// if it was changed, a *RefChangedError if it did not show what it should, and then the others are
-// changed all the same. Any other error ends it. libostree has no way to compare and set in one step:
-// a change by somebody else in the microseconds between the two is lost.
+// UpdateRefs changes refs, one by one, in a transaction of its own, and calls done right after each,
+// with nil if the ref was changed. If the ref does not have the commit that the update says, done is called with
+// a *RefChangedError, and the other refs are changed all the same. Any other error ends UpdateRefs, which
+// returns it; done is called with it, too, or with nil if the ref has the new commit nevertheless.
 //
-// The summary is left alone, also where core.auto-update-summary is set.
+// libostree cannot compare and set in one step: a change by somebody else in the microseconds in between
+// is lost. The summary is left alone, also where core.auto-update-summary is set.
 func (r *Repo) UpdateRefs(ctx context.Context, updates []RefUpdate, done func(RefUpdate, error)) (err error) {
-	// In a transaction libostree leaves the summary to its end, which does nothing about refs that
-	// were set at once.
+	// In a transaction libostree leaves the summary to the end of the transaction, and refs that
+	// were set at once do not count there.
 	t, err := r.Begin(ctx)
 	if err != nil {
 		return err
@@ -132,7 +135,7 @@ func (r *Repo) updateRef(ctx context.Context, u RefUpdate) error {
 	return nil
 }
 
-// shows reports whether a ref shows a commit, or is not there if that is zero.
+// shows reports whether a ref has a commit; of the zero Checksum, whether the ref is not there.
 func (r *Repo) shows(ref Ref, sum Checksum) bool {
 	now, err := readRef(filepath.Join(r.path, headsDir), ref)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,8 +9,11 @@ import (
 	"fmt"
 )
 
-// FetchSummary fetches the summary of a configured remote. A remote without
-// one is ErrNotFound.
+// FetchSummary fetches the summary file of a configured remote, for ParseSummary. A request that failed for a
+// passing reason is made again, retries times at most. The error is ErrNotFound if the remote has no summary.
+//
+// ctx is looked at between requests only: a transfer that stalls ends with its connection. Who does not
+// wait for that may Close the Repo meanwhile.
 func (r *Repo) FetchSummary(ctx context.Context, remote string, retries int) ([]byte, error) {
 	repo, release, err := r.hold()
 	if err != nil {
@@ -34,8 +37,8 @@ func (r *Repo) FetchSummary(ctx context.Context, remote string, retries int) ([]
 	return summary, err
 }
 
-// AddRemote configures a remote whose commits and summary are not verified when
-// they are pulled. options are added to its group of the config.
+// AddRemote writes a remote into the repository's config, whose commits and summary are pulled without
+// GPG verification. options are more options of the remote's group, by their keys.
 func (r *Repo) AddRemote(name, url string, options map[string]string) error {
 	group := remoteGroup(name)
 	config := []string{

@@ -11,23 +11,24 @@ import (
 	"sync"
 )
 
-// Repo is an open repository. It holds file descriptors until Close. Several
-// goroutines may use one Repo, except that a transaction belongs to one.
+// Repo is an open repository. It holds file descriptors until Close. Any number of goroutines may use
+// one Repo, which has one Transaction at a time.
 type Repo struct {
-	mu   sync.Mutex // Close and hold may be called at once
+	mu   sync.Mutex // for c, between Close and hold
 	c    *C.OstreeRepo
 	path string
 }
 
-// Open opens the repository in the directory path.
+// Open opens the repository in the directory path. The error is ErrNotFound if nothing is there. The caller
+// closes the Repo.
 func Open(path string) (*Repo, error) {
 	cpath, free := cstring(path)
 	defer free()
 	return open(cpath)
 }
 
-// OpenDefault opens the repository that libostree takes when none is named:
-// the current directory if it is one, else $OSTREE_REPO, else /ostree/repo.
+// OpenDefault opens the repository that libostree takes when none is named (ostree_repo_new_default):
+// the current directory if it is one, else $OSTREE_REPO, else /ostree/repo. The caller closes the Repo.
 func OpenDefault() (*Repo, error) {
 	return open(nil)
 }
@@ -41,17 +42,18 @@ func open(path *C.char) (*Repo, error) {
 	return newRepo(c), nil
 }
 
-// CreateOptions is what Create writes into the new repository's config.
+// CreateOptions are the settings that Create writes into the config of a new repository. None may have a
+// line break.
 type CreateOptions struct {
-	// Parent is the path of a repository in which objects that are not in
-	// this one are looked up; "" is none.
+	// Parent is the path of a repository in which objects are looked up that are not in
+	// the new one; "" for none.
 	Parent string
-	// Core has further options of the group "core".
+	// Core has options of the group "core" besides the mode, by their keys.
 	Core map[string]string
 }
 
-// Create makes a repository of the given mode in the directory path, whose
-// parent exists, and opens it.
+// Create makes a repository in the directory path, and opens it. The directory may be missing; the one above
+// may not. The caller closes the Repo.
 func Create(path string, mode Mode, opts CreateOptions) (*Repo, error) {
 	var cmode C.OstreeRepoMode
 	cname, free := cstring(string(mode))
@@ -98,8 +100,8 @@ func pathOf(c *C.OstreeRepo) string {
 	return takeString(C.g_file_get_path(C.ostree_repo_get_path(c)))
 }
 
-// Close gives the repository back. It must be the last call, and may be
-// repeated. Pull and FetchSummary may still be at work then.
+// Close closes the repository, once; later calls of Close do nothing. Nothing else may be called at
+// the same time or later, but for Pull and FetchSummary: they go on, or return fs.ErrClosed.
 func (r *Repo) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,8 +111,8 @@ func (r *Repo) Close() {
 	}
 }
 
-// hold returns the OstreeRepo with a reference for a call that is not always
-// waited for, so that Close may come before its end.
+// hold returns the OstreeRepo with a reference of its own until release, for a call that may outlive
+// Close. After Close the error is fs.ErrClosed.
 func (r *Repo) hold() (repo *C.OstreeRepo, release func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,11 +124,11 @@ func (r *Repo) hold() (repo *C.OstreeRepo, release func(), err error) {
 	return repo, func() { C.g_object_unref(C.gpointer(repo)) }, nil
 }
 
-// Path returns the path that the repository was opened with.
+// Path returns the absolute path of the repository's directory. Links in it are not resolved.
 func (r *Repo) Path() string { return r.path }
 
-// Parents returns the paths of the repositories in which objects that are not
-// in this one are looked up, in that order.
+// Parents returns the paths of the repositories in which objects are looked up that are not in this one:
+// the one that core.parent names, its parent, and so on.
 func (r *Repo) Parents() []string {
 	var paths []string
 	for parent := C.ostree_repo_get_parent(r.c); parent != nil; parent = C.ostree_repo_get_parent(parent) {
@@ -135,7 +137,7 @@ func (r *Repo) Parents() []string {
 	return paths
 }
 
-// CollectionID returns the repository's collection id, "" if it has none.
+// CollectionID returns the collection id of the repository (core.collection-id), "" if it has none.
 func (r *Repo) CollectionID() string {
 	return C.GoString(C.ostree_repo_get_collection_id(r.c))
 }

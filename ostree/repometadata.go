@@ -7,13 +7,13 @@ import (
 	"context"
 )
 
-// MetadataRef is the ref of the generated repository metadata of repositories
-// with a collection id.
+// MetadataRef is the ref on which a repository with a collection id has a commit of metadata about
+// itself (OSTREE_REPO_METADATA_REF). RegenerateMetadata writes that.
 const MetadataRef Ref = "ostree-metadata"
 
-// RegenerateMetadata writes the summary file anew and, in a repository with a
-// collection id, a commit on MetadataRef, as `ostree summary --update` does, and
-// signs both. There must be no open transaction.
+// RegenerateMetadata writes the summary file anew, as `ostree summary --update` does, and signs it with all keys of
+// signers. In a repository with a collection id it also writes a commit on MetadataRef, and signs that. It
+// is an error if a ref has no commit. There must be no open transaction.
 func (r *Repo) RegenerateMetadata(ctx context.Context, signers Signers) error {
 	c, done := cancellable(ctx)
 	defer done()

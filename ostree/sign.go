@@ -7,11 +7,11 @@ import (
 	"context"
 )
 
-// Sign is one of libostree's signature systems other than GPG, with its keys.
+// Sign is a signature system of libostree other than GPG, with keys:
 // https://ostreedev.github.io/ostree/reference/ostree-Signature-management.html
 type Sign struct{ c *C.OstreeSign }
 
-// HasSign reports whether this libostree has the signature system name.
+// HasSign reports whether the libostree that runs has the signature system name, such as "ed25519".
 func HasSign(name string) bool {
 	s, err := NewSign(name)
 	if err == nil {
@@ -20,7 +20,7 @@ func HasSign(name string) bool {
 	return err == nil
 }
 
-// NewSign returns the signature system name, without keys.
+// NewSign returns the signature system name, such as "ed25519", without keys. The caller closes the Sign.
 func NewSign(name string) (*Sign, error) {
 	cname, free := cstring(name)
 	defer free()
@@ -32,13 +32,13 @@ func NewSign(name string) (*Sign, error) {
 	return &Sign{c}, nil
 }
 
-// Close forgets the keys, and frees s. It must be called once.
+// Close drops the keys, and frees s. It must be called once.
 func (s *Sign) Close() {
 	C.ostree_sign_clear_keys(s.c, nil)
 	C.g_object_unref(C.gpointer(s.c))
 }
 
-// SetSecretKey makes s sign with key (base64), and forget all other keys.
+// SetSecretKey makes a key, in base64, the one that Sign signs with. All keys of before are dropped.
 func (s *Sign) SetSecretKey(key string) error {
 	ckey, free := cstring(key)
 	defer free()
@@ -49,8 +49,8 @@ func (s *Sign) SetSecretKey(key string) error {
 	return nil
 }
 
-// AddPublicKey makes s accept signatures of key (base64). Without any, libostree
-// would take those in its global files.
+// AddPublicKey makes Verify accept signatures of a key, in base64. Without any key Verify takes those in libostree's
+// global files.
 func (s *Sign) AddPublicKey(key string) error {
 	ckey, free := cstring(key)
 	defer free()
@@ -61,7 +61,7 @@ func (s *Sign) AddPublicKey(key string) error {
 	return nil
 }
 
-// Sign returns the signature over data.
+// Sign returns a signature over data with the key of SetSecretKey.
 func (s *Sign) Sign(ctx context.Context, data []byte) ([]byte, error) {
 	c, done := cancellable(ctx)
 	defer done()
@@ -77,7 +77,7 @@ func (s *Sign) Sign(ctx context.Context, data []byte) ([]byte, error) {
 	return takeBytes(signature), nil
 }
 
-// Verify returns nil if one of the signatures over data is one of the public keys'.
+// Verify returns nil if one of the signatures over data is valid, and of one of the keys of AddPublicKey.
 func (s *Sign) Verify(data []byte, signatures [][]byte) error {
 	list, freeList := signatureList(signatures)
 	defer freeList()

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// CommitSignatures returns the signatures below key in a commit's detached
-// metadata, none if there are none.
+// CommitSignatures returns the signatures that a commit's detached metadata has for a key, such as
+// GPGSignatures. Without the key, or with a value that is no list of byte arrays (aay), there are none.
 func (r *Repo) CommitSignatures(ctx context.Context, sum Checksum, key string) ([][]byte, error) {
 	c, done := cancellable(ctx)
 	defer done()
@@ -35,8 +35,8 @@ func (r *Repo) CommitSignatures(ctx context.Context, sum Checksum, key string) (
 	return signatures, nil
 }
 
-// AddCommitSignatures appends to the signatures below key in a commit's detached
-// metadata those that it does not have yet. In a transaction they belong to it.
+// AddCommitSignatures appends signatures to those that a commit's detached metadata has for a key, such as
+// GPGSignatures, except for any that is there already. In a transaction the change is staged.
 func (r *Repo) AddCommitSignatures(ctx context.Context, sum Checksum, key string, signatures [][]byte) error {
 	c, done := cancellable(ctx)
 	defer done()
@@ -53,7 +53,8 @@ func (r *Repo) AddCommitSignatures(ctx context.Context, sum Checksum, key string
 	return nil
 }
 
-// AddSummarySignatures does so with summary.sig, which it replaces in one step.
+// AddSummarySignatures appends signatures to those that the file summary.sig has for a key, such as GPGSignatures,
+// except for any that is there already. The file is replaced in one step, and made if it is not there.
 func (r *Repo) AddSummarySignatures(key string, signatures [][]byte) error {
 	path := filepath.Join(r.path, "summary.sig")
 	old, err := os.ReadFile(path)
@@ -69,6 +70,7 @@ func (r *Repo) AddSummarySignatures(key string, signatures [][]byte) error {
 	return r.ReplaceFile("summary.sig", takeBytes(C.op_append_signatures(cold, ckey, list)), 0o644)
 }
 
+// signatureList returns a copy of signatures as an "aay" and the function that frees it.
 func signatureList(signatures [][]byte) (*C.GVariant, func()) {
 	builder := C.op_signatures_new()
 	for _, s := range signatures {

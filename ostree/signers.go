@@ -3,15 +3,15 @@ package ostree
 // #include "signers.h"
 import "C"
 
-// Signers are the keys that RegenerateMetadata signs with.
+// Signers are the keys that RegenerateMetadata and WriteSummary sign with. The zero Signers sign nothing.
 type Signers struct {
-	GPGKeys    []string // key ids
-	GPGHomedir string
-	SignType   string   // of SecretKeys; one that HasSign
+	GPGKeys    []string // ids of secret keys in GPGHomedir
+	GPGHomedir string   // directory; "" for GnuPG's default
+	SignType   string   // signature system of SecretKeys, which HasSign knows
 	SecretKeys []string // in base64
 }
 
-// c returns a copy in C memory and the function that frees it.
+// c returns a copy of s in C memory and the function that frees it.
 func (s Signers) c() (*C.OpSigners, func()) {
 	gpgKeys, freeGPGKeys := cstrv(s.GPGKeys)
 	homedir, freeHomedir := cstringOrNil(s.GPGHomedir)

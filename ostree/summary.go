@@ -14,7 +14,7 @@ import (
 	"unsafe"
 )
 
-// takeRefs reads a list of names and checksums, and frees it.
+// takeRefs returns the refs of a list of name, checksum, name, checksum, …, which it frees.
 func takeRefs(list **C.char) (Refs, error) {
 	defer C.g_strfreev(list)
 	n := int(C.g_strv_length(list))
@@ -34,9 +34,9 @@ func takeRefs(list **C.char) (Refs, error) {
 	return refs, nil
 }
 
-// ParseSummary returns the refs that a summary file lists. Those of other
-// collections are left out, as ostree_repo_remote_list_refs does. The format is
-// OSTREE_SUMMARY_GVARIANT_FORMAT, in normal form.
+// ParseSummary returns the refs that a summary file lists. Refs of other collections are left out, as
+// ostree_repo_remote_list_refs leaves them out. The file need not be trusted: it is an error if it does not have
+// the format OSTREE_SUMMARY_GVARIANT_FORMAT, in normal form, or if a name or a checksum is not valid.
 func ParseSummary(summary []byte) (Refs, error) {
 	bytes, free := gbytes(summary)
 	defer free()
@@ -52,9 +52,8 @@ func ParseSummary(summary []byte) (Refs, error) {
 	return refs, nil
 }
 
-// NewSummary builds, in memory, a summary that lists refs, whose commits are
-// in the repository. It has what a pull reads, no static deltas, and no
-// signature.
+// NewSummary returns a summary file of refs, for a pull to read: without static deltas, and unsigned. Nothing is written.
+// It is an error if the commit of a ref is not in the repository.
 func (r *Repo) NewSummary(refs Refs) ([]byte, error) {
 	clist, free := cstrv(refs.list())
 	defer free()
@@ -66,9 +65,9 @@ func (r *Repo) NewSummary(refs Refs) ([]byte, error) {
 	return takeBytes(bytes), nil
 }
 
-// WriteSummary writes a summary file of some refs, whose commits are in the repository, signed with GPG if there are keys:
-// ostree_repo_regenerate_metadata takes all refs, and fails if one of them shows no commit. It lists
-// no static deltas, and has no other signatures; in a repository with a collection id MetadataRef is left as it is.
+// WriteSummary writes a summary file of refs, whose commits have to be in the repository, and signs it with the GPG keys
+// of signers. It is for a repository in which a ref has no commit, where RegenerateMetadata fails. The summary lists no
+// static deltas, has no signatures but GPG's, and MetadataRef stays as it is.
 func (r *Repo) WriteSummary(ctx context.Context, refs Refs, signers Signers) error {
 	old, err := r.Summary()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -86,7 +85,7 @@ func (r *Repo) WriteSummary(ctx context.Context, refs Refs, signers Signers) err
 	if err := r.ReplaceFile("summary", takeBytes(bytes), 0o644); err != nil {
 		return err
 	}
-	// It is the old summary's.
+	// It has the signatures of the old summary.
 	if err := os.Remove(filepath.Join(r.path, "summary.sig")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -100,5 +99,5 @@ func (r *Repo) WriteSummary(ctx context.Context, refs Refs, signers Signers) err
 	return nil
 }
 
-// Summary returns the repository's summary file.
+// Summary returns the content of the repository's summary file. The error is fs.ErrNotExist if there is none.
 func (r *Repo) Summary() ([]byte, error) { return os.ReadFile(filepath.Join(r.path, "summary")) }

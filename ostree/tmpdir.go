@@ -3,9 +3,10 @@ package ostree
 // #include "tmpdir.h"
 import "C"
 
-// UseTempDir has libostree make its temporary directories, which are those that it runs gpg in,
-// in dir, an absolute path. It is for the whole process and for good, and has to be called before
-// any is made: it reports whether it was. Programs that are run later find TMPDIR as it was.
+// UseTempDir makes dir, an absolute path, the directory in which libostree makes temporary directories, in which
+// it runs gpg. That is for the whole process, and for good, so UseTempDir reports false, and changes nothing, if
+// GLib has looked for such a directory before. TMPDIR in the environment stays as it was, for the programs
+// that are run later.
 func UseTempDir(dir string) bool {
 	cdir, free := cstring(dir)
 	defer free()

@@ -11,26 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Transaction is an open transaction of a repository: objects written in it
-// are staged, and become part of the repository when it is
-// committed. In a repository with core.fsync=false objects are not staged, but
-// part of it at once. A repository has one transaction at a time. It holds
-// libostree's shared lock, and may begin with what an interrupted one has staged.
+// Transaction is an open transaction of a repository. Objects that are written in it are staged, and
+// Commit makes them part of the repository; with core.fsync=false they are part of the repository at once. A
+// repository has one transaction at a time. A transaction holds libostree's shared lock, and may begin with what
+// an interrupted one has staged.
 //
-// libostree moves the staged objects into the repository one by one, in no order. So that
-// a commit is never there as a complete one before what it consists of, even if the process is
-// killed in the middle, those of the transaction are marked as partial from when they are staged until all
-// objects are there. Refs are moved after that, with UpdateRefs. The marks of a transaction that
-// failed stay, since another one may take over what it has staged.
+// libostree moves staged objects into the repository one by one, in no order. So that no commit looks complete
+// before all of its objects are there, even if the process is killed in between, the commits of the transaction
+// are marked as partial from when they are staged until the last object is there. Refs are moved after that,
+// with UpdateRefs. The marks of a transaction that failed stay, since another one may take over what it has staged.
 type Transaction struct {
 	repo *Repo
 	open bool
 
-	commits map[Checksum]struct{} // that are complete when it is committed
-	resumed bool                  // something was staged before it began
+	commits map[Checksum]struct{} // to be complete after Commit
+	resumed bool                  // began with what an interrupted one has staged
 }
 
-// Begin opens a transaction. The caller ends it with Commit or Abort.
+// Begin opens a transaction, which waits for libostree's shared lock as LockShared does. The caller ends the
+// transaction with Commit or Abort.
 func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	c, done := cancellable(ctx)
 	defer done()
@@ -44,9 +43,9 @@ func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}, resumed: resumed != 0}, nil
 }
 
-// Import takes an object that is no commit over from another repository, which is trusted to have what the
-// checksum says: it is linked if the modes are the same, else written in the form
-// of this one. Any number of goroutines may import at once.
+// Import brings an object that is no commit from another repository, which is trusted to have the object that
+// the checksum names. The object's file is linked if the modes of the repositories are the same, else written in the
+// form of the transaction's. Any number of goroutines may import at once.
 func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, sum Checksum) error {
 	c, done := cancellable(ctx)
 	defer done()
@@ -62,10 +61,9 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 	return nil
 }
 
-// ImportCommit takes a commit over, all of whose objects are in the repository or in the
-// transaction. It brings its detached metadata only if the repository does not have
-// the commit: what stands beside a commit that is published already, such as its signatures,
-// is not for whoever pushes it to replace.
+// ImportCommit brings a commit from another repository, after all objects that the commit consists of. Its detached
+// metadata comes with it only if the transaction's repository does not have the commit: whoever pushes a commit that is
+// published already may not replace what stands beside it, such as its signatures.
 func (t *Transaction) ImportCommit(ctx context.Context, from *Repo, sum Checksum) error {
 	has, err := t.repo.isStored(ObjectCommit, sum)
 	if err != nil {
@@ -90,16 +88,15 @@ func (t *Transaction) isWhole(sum Checksum) (bool, error) {
 	return !partial, err
 }
 
-// completes says that the transaction has all that a commit consists of, which is new to
-// the repository: the commit is marked as partial until it is committed.
+// completes notes that a commit will be complete after Commit, and marks it as partial until then.
 func (t *Transaction) completes(sum Checksum) error {
 	t.commits[sum] = struct{}{}
 	return t.repo.markPartial(sum, true)
 }
 
-// WriteCommitLike writes a commit with tree, subject, body and timestamp of
-// src, which is complete and in the repository, with the given parent (zero: none), and src's
-// metadata with the edit applied. Detached metadata is not copied.
+// WriteCommitLike writes a commit with the tree, subject, body and timestamp of src, which is complete and in
+// the repository, with src's metadata after an edit, and with another parent (zero for none). It returns the
+// checksum of the commit written. Detached metadata is not copied.
 func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent Checksum, edit MetadataEdit) (Checksum, error) {
 	c, done := cancellable(ctx)
 	defer done()
@@ -135,9 +132,9 @@ func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent C
 	return written, t.completes(written)
 }
 
-// Commit makes everything of the transaction part of the repository. Whoever moves refs
-// to it has the repository locked, so that nobody prunes what no ref points to yet.
-// When it fails, the transaction may still be open.
+// Commit makes all that is staged part of the repository. The caller keeps the repository locked, with LockShared,
+// until refs have moved, so that nobody prunes what no ref points to yet. After an error the transaction may still
+// be open, and Abort ends it.
 func (t *Transaction) Commit(ctx context.Context) error {
 	if err := t.moveObjects(ctx); err != nil {
 		return err
@@ -150,8 +147,8 @@ func (t *Transaction) Commit(ctx context.Context) error {
 	return nil
 }
 
-// moveObjects moves what is staged into the repository. Unless it is one with
-// core.fsync=false, it is on the disk before that, and where it belongs after that.
+// moveObjects moves what is staged into the repository. Unless core.fsync is false there, the objects are
+// on the disk before they are moved, and the moves are when it returns.
 //
 // libostree would sync each directory of objects, touched or not, and wait for the disk 257
 // times. To sync the file system does the same for all of them at once, as libostree
@@ -178,17 +175,17 @@ func (t *Transaction) moveObjects(ctx context.Context) error {
 	return nil
 }
 
-// syncfs writes all that the file system of the repository has not written yet.
+// syncfs waits until all changes to the repository's file system are on the disk (syncfs(2)).
 func (r *Repo) syncfs() error {
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(C.ostree_repo_get_dfd(r.c))))
 }
 
-// close ends a transaction in which nothing has been staged. What an interrupted one has staged stays where it is.
+// close ends a transaction in which nothing was staged. What it began with stays staged.
 func (t *Transaction) close(ctx context.Context) error {
 	if t.resumed || !t.open {
 		return t.Abort()
 	}
-	// That removes the directory for what is staged, which Abort leaves.
+	// To commit removes the directory for what is staged, which Abort leaves.
 	syncs := C.ostree_repo_get_disable_fsync(t.repo.c) == 0
 	C.ostree_repo_set_disable_fsync(t.repo.c, 1)
 	defer C.ostree_repo_set_disable_fsync(t.repo.c, gboolean(!syncs))
@@ -202,7 +199,8 @@ func (t *Transaction) close(ctx context.Context) error {
 	return nil
 }
 
-// Abort drops the transaction. After Commit it does nothing.
+// Abort ends the transaction without making what is staged part of the repository. After a Commit without an error, or
+// another Abort, it does nothing.
 func (t *Transaction) Abort() error {
 	if !t.open {
 		return nil
