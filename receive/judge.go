@@ -252,7 +252,8 @@ func compare(o offer, current *ostree.Commit, force bool) verdict {
 		v.status = report.Rejected
 	case !sameButForTime(o.commit, current):
 		v.status, v.reason = report.Rejected, "other metadata"
-		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s differs from the current one in its metadata alone, and that is only taken with --force",
+		v.warnings = append(v.warnings, fmt.Sprintf("received %s commit %s differs from the current one in its metadata alone, and that is only taken with "+
+			"the receiver's --force (--command='ostree-receive-1 --force', where the server allows it)",
 			o.ref, o.commit.Checksum))
 	case o.commit.Timestamp < current.Timestamp:
 		v.status, v.reason = report.Rejected, "not newer"

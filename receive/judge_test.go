@@ -16,7 +16,8 @@ func TestCompare(t *testing.T) {
 		sameContent = "received main commit 0200000000000000000000000000000000000000000000000000000000000000 has the same content as " +
 			"current main commit 0100000000000000000000000000000000000000000000000000000000000000"
 		metadata = "received main commit 0200000000000000000000000000000000000000000000000000000000000000 differs from the current one " +
-			"in its metadata alone, and that is only taken with --force"
+			"in its metadata alone, and that is only taken with " +
+			"the receiver's --force (--command='ostree-receive-1 --force', where the server allows it)"
 	)
 	tree := func(n byte) ostree.Tree { return ostree.Tree{Contents: ostree.Checksum{n}, Meta: ostree.Checksum{9}} }
 	for name, test := range map[string]struct {
