@@ -1,5 +1,7 @@
 // Package receive is the server's end of a push: it takes commits from a stream of
-// the pusher's, or pulls them from a URL, into a repository, so that at every moment the repository is coherent.
+// the pusher's, or pulls them from a URL, into a repository. At every moment each ref shows its old commit or a new
+// one of which everything is there. An interruption may leave more: objects to resume from, commits that no ref
+// shows and that are marked as partial, and metadata that the next receive brings up to date.
 //
 // The behaviour of the program is that of the Python ostree-receive 1.2.0; how
 // it is built is in docs/design.md.

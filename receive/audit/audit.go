@@ -1,5 +1,6 @@
-// Package audit keeps an account of what was received: one line of JSON for each
-// receive, whatever came of it.
+// Package audit keeps an account of what was received: a line of JSON for each
+// receive, whatever came of it, and one of what is intended before its refs move, which
+// is all that a receiver leaves that is killed then.
 package audit
 
 import (
