@@ -19,12 +19,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ostree-push/cli"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
-	"ostree-push/receive/locate"
 	"ostree-push/receive/upload"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -51,25 +48,6 @@ type commandLine struct {
 // the server's policy, is not one of them, nor is what concerns more than one receive.
 func PusherOptions() []cli.Option {
 	return slices.Concat(cli.PusherOptions(&commandLine{}), cli.PusherOptions(&proto0Line{}))
-}
-
-// printConfigLine is the grammar of the command lines with --print-config.
-type printConfigLine struct {
-	Repo        string `arg:"" optional:"" name:"repo" help:"Repository to print the configuration for."`
-	PrintConfig bool   `required:"" help:"Print the configuration as TOML, and where it is from."`
-
-	cli.Common
-}
-
-// Limits are what somebody who calls the receiver for a pusher allows that
-// pusher. They hold whatever the configuration and the command line say.
-type Limits struct {
-	Root    string   // only repositories below it; "": as configured
-	Refs    []string // only refs that match one of these patterns as well; none: as configured
-	NoForce bool
-	Config  string // the only file to read the configuration from; "": as usual
-
-	Beat time.Duration // how often the pusher is told that the receiver is alive; 0: as usual
 }
 
 const examples = `
@@ -164,56 +142,6 @@ func asksFor(option string, args []string) bool {
 	return slices.Contains(args, option)
 }
 
-// run prints the configuration for a repository, or for all if none is named, and what is wrong with it, which is no
-// reason not to print the rest.
-func (cl *printConfigLine) run(_ context.Context, p process) error {
-	policy, err := p.load()
-	if err != nil {
-		return err
-	}
-	text := report.NewText(p.stderr, p.name, report.Info)
-	for _, warning := range policy.Warnings() {
-		text.Log(report.Warning, warning)
-	}
-	at, writeTOML, findErr := (*locate.Location)(nil), policy.WriteTOML, error(nil)
-	if cl.Repo != "" {
-		if at, writeTOML, findErr = p.ownTOML(policy, cl.Repo); at != nil {
-			defer at.Close()
-			warnOfAccount(text, at, "what is wrong for that account only shows when it runs this")
-		}
-	}
-	if findErr == nil {
-		err = writeTOML(p.stdout)
-	}
-	problems := p.problems(policy, at)
-	for _, problem := range problems {
-		text.Log(report.Error, problem)
-	}
-	if findErr != nil {
-		return findErr
-	}
-	return errors.Join(err, problemsError(problems))
-}
-
-// warnOfAccount says why it matters that root does this where another account receives, which may
-// have a configuration of its own, and other rights.
-func warnOfAccount(sink report.Sink, at *locate.Location, why string) {
-	var stat unix.Stat_t
-	if err := unix.Stat(at.Path(), &stat); err == nil && os.Geteuid() == 0 && stat.Uid != 0 {
-		sink.Log(report.Warning, fmt.Sprintf("the repository belongs to %s: %s", accountName(stat.Uid), why))
-	}
-}
-
-// ownTOML finds a repository, and what writes the configuration for it.
-func (l Limits) ownTOML(policy *config.Policy, repo string) (*locate.Location, func(io.Writer) error, error) {
-	at, c, err := l.find(policy, repo)
-	if err != nil {
-		return nil, nil, err
-	}
-	c.FindKeys() // for those that are not configured; what is wrong with them is a problem
-	return at, c.WriteTOML, nil
-}
-
 // run receives, and says what came of it in the way that suits the source: in
 // events for a pusher of ours, else in text.
 func (cl *commandLine) run(ctx context.Context, p process) error {
@@ -290,45 +218,6 @@ func (cl *commandLine) runText(ctx context.Context, p process) (err error) {
 	return err
 }
 
-// runJoin has this session join the receive whose secret its pusher sends.
-func (cl *commandLine) runJoin(ctx context.Context, p process) error {
-	pusher, err := upload.Greet(ctx, p.stdin, p.stdout)
-	if err != nil {
-		return err
-	}
-	secret, err := pusher.Secret()
-	if err == nil {
-		err = cl.join(ctx, p, pusher, secret)
-	} else if errors.Is(err, stream.ErrEnded) {
-		err = nil // the pusher is done without it
-	}
-	return endStream(pusher, ended(err, false), err)
-}
-
-// join has standard input read by the receive of a secret. Only if it cannot, that is worth a line in the audit log: what comes
-// of the receive has one.
-func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pusher, secret string) (err error) {
-	entry := audit.NewEntry()
-	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
-	s, err := p.begin(entry)
-	if err != nil {
-		return err
-	}
-	defer func() { err = s.end(ctx, err, recover()) }()
-	conn, err := upload.Join(s.repo.Path(), secret, p.stdin)
-	if err != nil {
-		return fmt.Errorf("join a push: %w", err)
-	}
-	defer conn.Close()
-	if err := pusher.Joined(); err != nil {
-		return err
-	}
-	// The other receiver has our standard input until it closes this.
-	context.AfterFunc(ctx, func() { conn.Close() })
-	io.Copy(io.Discard, conn)
-	return nil
-}
-
 // request is what is to be received.
 type request struct {
 	url    string
@@ -361,16 +250,6 @@ func asTold(err error) error {
 		return nil
 	}
 	return told{err}
-}
-
-// beat is how often a receiver says that it is alive.
-const beat = 10 * time.Second
-
-func (l Limits) beat() time.Duration {
-	if l.Beat != 0 {
-		return l.Beat
-	}
-	return beat
 }
 
 // keepAlive has say tell now and then that we are alive, until the function that it returns

@@ -4,186 +4,187 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"slices"
-	"strings"
-	"time"
 
-	"ostree-push/cli"
 	"ostree-push/ostree"
-	"ostree-push/receive/config"
+	"ostree-push/receive/quarantine"
 	"ostree-push/report"
 )
 
-// show makes the repository's metadata show its refs, or has the hook do what is to be done for those that
-// have moved now, and for those that are pending from earlier. If refs have moved, its errors say so.
-func (r *receiver) show(ctx context.Context, moved []ostree.Ref) error {
-	defer r.warnOfUnreadable(moved)
-	if !r.config.Update {
-		return r.autoSummary(ctx, moved)
-	}
-	if r.config.UpdateHook == nil {
-		if err := r.updateMetadata(ctx); err != nil {
-			return cli.Hint(notUpdated("the repository's metadata", moved, err),
-				"nothing needs to be pushed again: once it can work, the next push updates the metadata, or ostree-receive --update on the server")
+// This file does what is done under the lock: judge once more, import, merge, and move the refs.
+
+// moveRounds is how often refs that others change at that very moment are judged anew, and objects that
+// others remove are asked for again, before it is given up.
+const moveRounds = 10
+
+// publish has the target take over what has arrived, and its refs and metadata show it.
+func (r *receiver) publish(ctx context.Context, q *quarantine.Quarantine, from fetcher, wanted *offers, vs *verdicts) error {
+	for range moveRounds {
+		err := r.publishLocked(ctx, q, wanted, vs)
+		if lost := (*lostError)(nil); !errors.As(err, &lost) {
+			return err
 		}
-		return r.forget()
+		// Nobody holds our lock while the source is asked.
+		if err := r.complete(ctx, q, from, commitsOf(vs.due())); err != nil {
+			return err
+		}
 	}
-	pending, err := r.stillPending(ctx)
+	return fmt.Errorf("%w, %d times", errLostObjects, moveRounds)
+}
+
+// lostError says that objects were lost before any ref moved, and before anything was reported: they can be
+// asked for.
+type lostError struct{ error }
+
+func (e *lostError) Unwrap() error { return e.error }
+
+// publishLocked does so as long as nothing is lost before the first ref moves, which is a lostError. What has moved
+// is reported, and its metadata updated, whatever happens to the other refs.
+func (r *receiver) publishLocked(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) error {
+	lock, err := lockRepo(ctx, r.target, r.sink)
 	if err != nil {
 		return err
 	}
-	if err := r.autoSummary(ctx, moved); err != nil {
+	defer lock.release()
+	vs, err = r.moveRefs(ctx, q, wanted, vs)
+	moved := vs.moved()
+	switch {
+	case err == nil:
+		q.StartRemoval()
+		vs.giveUp("the ref keeps changing; push again")
+	case len(moved) == 0 && errors.Is(err, errLostObjects):
+		return &lostError{err}
+	case len(moved) == 0:
+		return err
+	case len(vs.due()) > 0:
+		vs.giveUp("not reached")
+		err = fmt.Errorf("refs have moved, but not all of them: %w", err)
+	}
+	vs.report(r.sink)
+	// The refs have moved: from here on, finishing is the best that can be
+	// done, whether anybody still waits for it or not.
+	ctx = context.WithoutCancel(ctx)
+	if len(moved) == 0 {
+		r.sink.Log(report.Info, "No refs need updating")
+		return r.catchUp(ctx)
+	}
+	r.warnOfLostSignatures(ctx, moved)
+	return errors.Join(err, r.show(ctx, refsOf(moved)))
+}
+
+// moveRefs judges, imports and moves until no ref is left that is to move, or that others keep changing. The verdicts
+// that it returns, of whatever came of it, say which refs have moved.
+func (r *receiver) moveRefs(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) (*verdicts, error) {
+	for range moveRounds {
+		again, err := r.judgeAgain(ctx, wanted, vs)
+		if err != nil {
+			return vs, err
+		}
+		vs = again
+		due := vs.due()
+		if len(due) == 0 {
+			break
+		}
+		if err := r.importAndMove(ctx, q, due); err != nil {
+			return vs, err
+		}
+	}
+	return vs, nil
+}
+
+func refsOf(vs []*verdict) []ostree.Ref {
+	var refs []ostree.Ref
+	for _, v := range vs {
+		refs = append(refs, v.ref)
+	}
+	return refs
+}
+
+// importAndMove makes accepted commits part of the target, in one transaction, all or none, and then moves
+// their refs. A ref that somebody else has changed meanwhile stays as it is.
+func (r *receiver) importAndMove(ctx context.Context, q *quarantine.Quarantine, due []*verdict) error {
+	// Nobody is to prune what no ref points to yet.
+	unlock, err := lockShared(ctx, r.target, r.sink)
+	if err != nil {
 		return err
 	}
-	if err := r.runHook(ctx, mergeRefs(moved, pending)); err != nil {
-		return cli.Hint(hookFailed(moved, err),
-			"nothing needs to be pushed again: mend the hook; it runs again with the next push, or with ostree-receive --update on the server")
+	defer func() { unlock() }()
+	if err := r.importAndMerge(ctx, q, due); err != nil {
+		return err
 	}
-	return r.forget()
+	return r.updateRefs(context.WithoutCancel(ctx), due)
 }
 
-// notUpdated and hookFailed are errors of what follows when refs have moved, which they say if any have.
-func notUpdated(what string, moved []ostree.Ref, err error) error {
-	if len(moved) == 0 {
-		return fmt.Errorf("%s could not be updated: %w", what, err)
+// commitsOf returns the commits that refs are to show, and those that come with them.
+func commitsOf(due []*verdict) []ostree.Checksum {
+	var sums []ostree.Checksum
+	for _, v := range due {
+		sums = append(append(sums, v.commit.Checksum), v.ancestors...)
 	}
-	return fmt.Errorf("the refs are updated, but not %s: %w", what, err)
+	return sums
 }
 
-func hookFailed(moved []ostree.Ref, err error) error {
-	if len(moved) == 0 {
-		return fmt.Errorf("the update_hook failed: %w", err)
-	}
-	return fmt.Errorf("the refs are updated, but the update_hook failed: %w", err)
-}
-
-// mergeRefs returns the refs that are in either list.
-func mergeRefs(a, b []ostree.Ref) []ostree.Ref {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// autoSummary updates the metadata of a repository that wants that with each change of a ref,
-// whatever the receiver is configured to do: libostree would have done it.
-func (r *receiver) autoSummary(ctx context.Context, moved []ostree.Ref) error {
-	if r.target.CoreOption("auto-update-summary") != "true" && r.target.CoreOption("commit-update-summary") != "true" {
-		return nil
-	}
-	refs, bad, err := r.goodRefs(ctx)
-	if err == nil {
-		err = r.updateByLibostree(ctx, refs, bad)
-	}
+func (r *receiver) importAndMerge(ctx context.Context, q *quarantine.Quarantine, due []*verdict) (err error) {
+	tx, err := r.target.Begin(ctx)
 	if err != nil {
-		return notUpdated("the summary (core.auto-update-summary of the repository)", moved, err)
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, abort(tx))
+		}
+	}()
+	if err := r.importObjects(ctx, tx, q, commitsOf(due)); err != nil {
+		return err
+	}
+	for _, v := range due {
+		if err := r.merge(ctx, tx, v); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	// Not to be interrupted any more.
+	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("commit the transaction: %w", err)
 	}
 	return nil
 }
 
-func (r *receiver) updateMetadata(ctx context.Context) error {
-	refs, bad, err := r.goodRefs(ctx)
+// updateRefs moves refs. All changes of refs go through it: whether each can be changed is looked at before
+// the first one is, what is intended is on record before that, and each verdict says whether its ref has moved.
+func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
+	if err := r.checkCanMove(due); err != nil {
+		return err
+	}
+	var updates []ostree.RefUpdate
+	byRef := map[ostree.Ref]*verdict{}
+	for _, v := range due {
+		updates = append(updates, ostree.RefUpdate{Ref: v.ref, Old: v.current, New: v.merged})
+		byRef[v.ref] = v
+	}
+	before, err := r.remember(refsOf(due))
 	if err != nil {
 		return err
 	}
-	r.sink.Log(report.Debug, "Updating the repository's metadata")
-	if !hasFlatpak(refs) {
-		return r.updateByLibostree(ctx, refs, bad)
+	err = r.intend(due)
+	if err == nil {
+		err = r.target.UpdateRefs(ctx, updates, func(u ostree.RefUpdate, err error) {
+			byRef[u.Ref].moved = err == nil
+			if changed := (*ostree.RefChangedError)(nil); errors.As(err, &changed) {
+				r.sink.Log(report.Info, fmt.Sprintf("Ref %s has been changed by somebody else meanwhile: judging it again", u.Ref))
+			}
+		})
 	}
-	output := r.output
-	if r.hides(refs) {
-		// It has something to say of each app.
-		output = io.Discard
-	}
-	if err := r.updateByFlatpak(ctx, output); err != nil {
-		for ref, badErr := range bad {
-			return cli.Hint(err, "flatpak takes no repository with a ref that shows no commit: push %s, or delete it (%v)", ref, badErr)
-		}
-		return err
-	}
-	return r.keys.SignFlatpakSummary(ctx, r.target)
-}
-
-// updateByLibostree updates the metadata of a repository without flatpak refs. Refs that show no commit are left out,
-// where libostree's own way would fail.
-func (r *receiver) updateByLibostree(ctx context.Context, refs ostree.Refs, bad map[ostree.Ref]error) error {
-	if len(bad) == 0 {
-		return r.keys.WriteMetadataSigned(ctx, r.target)
-	}
-	return r.keys.WriteSummarySigned(ctx, r.target, refs)
-}
-
-func hasFlatpak(refs ostree.Refs) bool {
-	for ref := range refs {
-		if isFlatpak(ref) {
-			return true
+	// Of what was to move, only what has is pending.
+	var moved []ostree.Ref
+	for _, v := range due {
+		if v.moved {
+			moved = append(moved, v.ref)
 		}
 	}
-	return false
+	if before == nil && len(moved) == 0 {
+		return errors.Join(err, r.forget())
+	}
+	return errors.Join(err, r.setPending(before, moved))
 }
-
-// updateByFlatpak has flatpak write the summary and the appstream branches of a
-// repository of its own.
-func (r *receiver) updateByFlatpak(ctx context.Context, output io.Writer) error {
-	path, err := r.repo.ForOthers()
-	if err != nil {
-		return err
-	}
-	return runProgram(ctx, output, nil, "flatpak", slices.Concat([]string{"build-update-repo"}, r.keys.FlatpakOptions(), []string{path})...)
-}
-
-// runHook runs the update hook, with what has been received in its environment.
-func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
-	var refs []string
-	for _, ref := range moved {
-		refs = append(refs, string(ref))
-	}
-	path, err := r.repo.ForOthers()
-	if err != nil {
-		return err
-	}
-	locked, err := lockedAlso(r.target)
-	if err != nil {
-		return err
-	}
-	env := []string{
-		"OSTREE_RECEIVE_REPO=" + path,
-		"OSTREE_RECEIVE_REFS=" + strings.Join(refs, " "),
-		locked,
-	}
-	if file := r.config.OnlyFile(); file != "" {
-		env = append(env, config.OnlyEnv+"="+file)
-	}
-	hook := r.config.UpdateHook
-	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
-	return runProgram(ctx, r.output, env, hook[0], hook[1:]...)
-}
-
-// runProgram runs a program with additions to its environment. It is the administrator's, who is
-// not restricted.
-func runProgram(ctx context.Context, output io.Writer, env []string, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, RestrictedEnv+"=")
-	}), env...)
-	// What it prints last says why it failed, and may be shown to nobody otherwise.
-	tail := report.NewTail()
-	output = io.MultiWriter(output, tail)
-	cmd.Stdout, cmd.Stderr = output, output
-	// What it leaves in the background may keep them open.
-	cmd.WaitDelay = outputTime
-	err := cmd.Run()
-	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
-		return nil
-	}
-	err = fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
-	if said := tail.Lines(); len(said) > 0 {
-		err = fmt.Errorf("%w: %s", err, strings.Join(said, "; "))
-	}
-	return err
-}
-
-// outputTime is how long the output of a program that has ended may take to arrive.
-const outputTime = 5 * time.Second

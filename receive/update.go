@@ -4,238 +4,203 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"ostree-push/cli"
 	"ostree-push/ostree"
-	"ostree-push/receive/quarantine"
+	"ostree-push/receive/audit"
+	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
 
-// This file does what is done under the lock: judge once more, import, merge, and move the refs.
+// This file is ostree-receive --update: what follows when refs have moved, by hand or from a hook, and
+// the signatures that commits lack which were there before the keys.
 
-// moveRounds is how often refs that others change at that very moment are judged anew, and objects that
-// others remove are asked for again, before it is given up.
-const moveRounds = 10
+const updateOption = "--update"
 
-// publish has the target take over what has arrived, and its refs and metadata show it.
-func (r *receiver) publish(ctx context.Context, q *quarantine.Quarantine, from fetcher, wanted *offers, vs *verdicts) error {
-	for range moveRounds {
-		err := r.publishLocked(ctx, q, wanted, vs)
-		if lost := (*lostError)(nil); !errors.As(err, &lost) {
-			return err
-		}
-		// Nobody holds our lock while the source is asked.
-		if err := r.complete(ctx, q, from, commitsOf(vs.due())); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("%w, %d times", errLostObjects, moveRounds)
+// updateLine is the grammar of the command lines with --update.
+type updateLine struct {
+	Repos  []string `arg:"" optional:"" name:"repo" sep:"none" help:"Repositories; those that have a policy of their own in the configuration if none are named."`
+	Update bool     `required:"" help:"Sign commits that lack a signature, and update the metadata or run the hook."`
+
+	cli.Common
 }
 
-// lostError says that objects were lost before any ref moved, and before anything was reported: they can be
-// asked for.
-type lostError struct{ error }
+// run updates all the repositories, whatever comes of the others. What went wrong with each has
+// been said when it returns.
+func (cl *updateLine) run(ctx context.Context, p process) error {
+	repos, err := cl.repos(p.Limits)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, repo := range repos {
+		if ctx.Err() != nil {
+			errs = append(errs, context.Cause(ctx))
+			break
+		}
+		err := cl.update(ctx, p, repo)
+		p.exit(err)
+		errs = append(errs, err)
+	}
+	return asTold(errors.Join(errs...))
+}
 
-func (e *lostError) Unwrap() error { return e.error }
+// repos returns the repositories to update.
+func (cl *updateLine) repos(limits Limits) ([]string, error) {
+	if len(cl.Repos) > 0 {
+		return cl.Repos, nil
+	}
+	policy, err := limits.load()
+	if err != nil {
+		return nil, err
+	}
+	repos := policy.OwnRepos()
+	if len(repos) == 0 {
+		return nil, cli.Hint(&cli.UsageError{Err: errors.New("which REPO? The configuration has none that is there among its repos")},
+			"ostree-receive %s REPO...", updateOption)
+	}
+	return repos, nil
+}
 
-// publishLocked does so as long as nothing is lost before the first ref moves, which is a lostError. What has moved
-// is reported, and its metadata updated, whatever happens to the other refs.
-func (r *receiver) publishLocked(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) error {
+// update updates one repository, and keeps account of it.
+func (cl *updateLine) update(ctx context.Context, p process, repo string) (err error) {
+	entry := audit.NewEntry()
+	entry.Repository, entry.Transport = repo, audit.ByHand
+	s, err := p.begin(entry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = s.end(ctx, err, recover()) }()
+	entry.DryRun = s.config.DryRun
+	text := report.NewText(p.stderr, p.name, textLevel(cl.Common, s.config))
+	for _, warning := range s.warnings {
+		text.Log(report.Warning, warning)
+	}
+	warnOfAccount(text, s.repo, "what root leaves in it that account may not be able to write; run this as that account")
+	signed, err := s.updateAll(ctx, text)
+	for _, ref := range signed.Sorted() {
+		sum := signed[ref].String()
+		entry.Refs = append(entry.Refs, audit.Ref{Ref: string(ref), Old: sum, New: sum, Verdict: audit.Signed})
+	}
+	if err != nil {
+		err = fmt.Errorf("update repo %s: %w", report.Printable(repo), err)
+	}
+	return err
+}
+
+// updateAll signs and updates all that there is, and returns what it has signed.
+func (s *session) updateAll(ctx context.Context, text *report.Text) (signed ostree.Refs, err error) {
+	if s.config.DryRun {
+		text.Log(report.Warning, "nothing is updated: dry_run is set in the configuration")
+		return nil, nil
+	}
+	if !s.config.Update {
+		// That is about what a receive does.
+		s.config.Update, s.config.UpdateHook = true, nil
+	}
+	r, err := s.open(text, outputIn(text))
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	locked, err := isLockedForUs(r.target)
+	if err != nil {
+		return nil, err
+	}
+	if locked {
+		if signed, err = r.signRefs(ctx); err != nil {
+			return signed, err
+		}
+		return signed, r.updateMetadata(ctx)
+	}
 	lock, err := lockRepo(ctx, r.target, r.sink)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer lock.release()
-	vs, err = r.moveRefs(ctx, q, wanted, vs)
-	moved := vs.moved()
-	switch {
-	case err == nil:
-		q.StartRemoval()
-		vs.giveUp("the ref keeps changing; push again")
-	case len(moved) == 0 && errors.Is(err, errLostObjects):
-		return &lostError{err}
-	case len(moved) == 0:
-		return err
-	case len(vs.due()) > 0:
-		vs.giveUp("not reached")
-		err = fmt.Errorf("refs have moved, but not all of them: %w", err)
-	}
-	vs.report(r.sink)
-	// The refs have moved: from here on, finishing is the best that can be
-	// done, whether anybody still waits for it or not.
-	ctx = context.WithoutCancel(ctx)
-	if len(moved) == 0 {
-		r.sink.Log(report.Info, "No refs need updating")
-		return r.catchUp(ctx)
-	}
-	r.warnOfLostSignatures(ctx, moved)
-	return errors.Join(err, r.show(ctx, refsOf(moved)))
-}
-
-// moveRefs judges, imports and moves until no ref is left that is to move, or that others keep changing. The verdicts
-// that it returns, of whatever came of it, say which refs have moved.
-func (r *receiver) moveRefs(ctx context.Context, q *quarantine.Quarantine, wanted *offers, vs *verdicts) (*verdicts, error) {
-	for range moveRounds {
-		again, err := r.judgeAgain(ctx, wanted, vs)
-		if err != nil {
-			return vs, err
-		}
-		vs = again
-		due := vs.due()
-		if len(due) == 0 {
-			break
-		}
-		if err := r.importAndMove(ctx, q, due); err != nil {
-			return vs, err
-		}
-	}
-	return vs, nil
-}
-
-func refsOf(vs []*verdict) []ostree.Ref {
-	var refs []ostree.Ref
-	for _, v := range vs {
-		refs = append(refs, v.ref)
-	}
-	return refs
-}
-
-// importAndMove makes accepted commits part of the target, in one transaction, all or none, and then moves
-// their refs. A ref that somebody else has changed meanwhile stays as it is.
-func (r *receiver) importAndMove(ctx context.Context, q *quarantine.Quarantine, due []*verdict) error {
-	// Nobody is to prune what no ref points to yet.
-	unlock, err := lockShared(ctx, r.target, r.sink)
-	if err != nil {
-		return err
-	}
-	defer func() { unlock() }()
-	if err := r.importAndMerge(ctx, q, due); err != nil {
-		return err
-	}
-	return r.updateRefs(context.WithoutCancel(ctx), due)
-}
-
-// commitsOf returns the commits that refs are to show, and those that come with them.
-func commitsOf(due []*verdict) []ostree.Checksum {
-	var sums []ostree.Checksum
-	for _, v := range due {
-		sums = append(append(sums, v.commit.Checksum), v.ancestors...)
-	}
-	return sums
-}
-
-func (r *receiver) importAndMerge(ctx context.Context, q *quarantine.Quarantine, due []*verdict) (err error) {
-	tx, err := r.target.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("begin a transaction: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, abort(tx))
-		}
-	}()
-	if err := r.importObjects(ctx, tx, q, commitsOf(due)); err != nil {
-		return err
-	}
-	for _, v := range due {
-		if err := r.merge(ctx, tx, v); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	// Not to be interrupted any more.
-	if err := tx.Commit(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("commit the transaction: %w", err)
-	}
-	return nil
-}
-
-// updateRefs moves refs. All changes of refs go through it: whether each can be changed is looked at before
-// the first one is, what is intended is on record before that, and each verdict says whether its ref has moved.
-func (r *receiver) updateRefs(ctx context.Context, due []*verdict) error {
-	if err := r.checkCanMove(due); err != nil {
-		return err
-	}
-	var updates []ostree.RefUpdate
-	byRef := map[ostree.Ref]*verdict{}
-	for _, v := range due {
-		updates = append(updates, ostree.RefUpdate{Ref: v.ref, Old: v.current, New: v.merged})
-		byRef[v.ref] = v
-	}
-	before, err := r.remember(refsOf(due))
-	if err != nil {
-		return err
-	}
-	err = r.intend(due)
+	signed, err = r.signRefs(ctx)
 	if err == nil {
-		err = r.target.UpdateRefs(ctx, updates, func(u ostree.RefUpdate, err error) {
-			byRef[u.Ref].moved = err == nil
-			if changed := (*ostree.RefChangedError)(nil); errors.As(err, &changed) {
-				r.sink.Log(report.Info, fmt.Sprintf("Ref %s has been changed by somebody else meanwhile: judging it again", u.Ref))
+		_, err = r.remember(signed.Sorted()) // a hook is to know of them
+	}
+	if err != nil {
+		return signed, err
+	}
+	return signed, r.show(ctx, nil)
+}
+
+// signRefs gives the commits that refs show the signatures of this repository's keys, and returns the refs whose
+// commits have got any.
+func (r *receiver) signRefs(ctx context.Context) (signed ostree.Refs, err error) {
+	if err := r.warnOfBadRefs(ctx); err != nil {
+		return nil, err
+	}
+	if !r.keys.Signs() {
+		return nil, nil
+	}
+	refs, _, err := r.goodRefs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	signed = ostree.Refs{}
+	added := map[ostree.Checksum]bool{} // refs may show the same commit
+	for _, ref := range refs.Sorted() {
+		sum := refs[ref]
+		if _, done := added[sum]; !done {
+			if added[sum], err = r.signOne(ctx, sum); err != nil {
+				return signed, fmt.Errorf("ref %s: %w", ref, err)
 			}
-		})
-	}
-	// Of what was to move, only what has is pending.
-	var moved []ostree.Ref
-	for _, v := range due {
-		if v.moved {
-			moved = append(moved, v.ref)
+		}
+		if added[sum] {
+			signed[ref] = sum
 		}
 	}
-	if before == nil && len(moved) == 0 {
-		return errors.Join(err, r.forget())
+	if len(signed) > 0 {
+		r.sink.Log(report.Info, fmt.Sprintf("Signed the commits of %d refs", len(signed)))
 	}
-	return errors.Join(err, r.setPending(before, moved))
+	return signed, nil
 }
 
-// goodRefs returns the refs of the target that show a commit which is there and can be read, and what is wrong with the
-// others: no summary can be made of them.
-func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostree.Ref]error, err error) {
-	list, err := r.target.ListRefs(ctx)
+// signOne signs a commit, and reports whether that has added a signature.
+func (r *receiver) signOne(ctx context.Context, sum ostree.Checksum) (added bool, err error) {
+	before, err := sign.CountSignatures(ctx, r.target, sum)
 	if err != nil {
-		return nil, nil, fmt.Errorf("list refs: %w", err)
+		return false, err
 	}
-	good, bad = list.Refs, list.Bad
-	for ref, sum := range list.Refs {
-		commit, err := r.target.LoadCommit(sum)
-		switch {
-		case err == nil:
-			commit.Close()
-		case errors.Is(err, ostree.ErrNotFound):
-			err = fmt.Errorf("its commit %s is not there", sum)
-		}
-		if err != nil {
-			delete(good, ref)
-			bad[ref] = err
-		}
+	if err := r.keys.SignCommit(ctx, r.target, sum); err != nil {
+		return false, err
 	}
-	return good, bad, nil
+	after, err := sign.CountSignatures(ctx, r.target, sum)
+	return after > before, err
 }
 
-// warnOfBadRefs says which of the refs that the pusher may know of show no commit. They are left out.
-func (r *receiver) warnOfBadRefs(ctx context.Context) error {
-	_, bad, err := r.goodRefs(ctx)
+// lockedEnv is the variable in the environment by which a hook's own --update knows that the receiver that runs
+// the hook has locked the repository, and waits for it: DEVICE:INODE of each one that is.
+const lockedEnv = "OSTREE_RECEIVE_LOCKED"
+
+// lockedAlso is the environment of what is run while a repository is locked, as others may be.
+func lockedAlso(target *ostree.Repo) (string, error) {
+	id, err := idOf(target)
 	if err != nil {
-		return err
+		return "", err
 	}
-	var warnings []string
-	for ref, err := range bad {
-		if r.config.AllowsRef(string(ref)) {
-			warnings = append(warnings, fmt.Sprintf("ref %s is left out, since it shows no commit: %v", report.Printable(string(ref)), err))
-		}
+	return lockedEnv + "=" + strings.TrimSpace(os.Getenv(lockedEnv)+" "+id), nil
+}
+
+// isLockedForUs reports whether a hook of the repository runs this program.
+func isLockedForUs(target *ostree.Repo) (bool, error) {
+	id, err := idOf(target)
+	return err == nil && slices.Contains(strings.Fields(os.Getenv(lockedEnv)), id), err
+}
+
+func idOf(target *ostree.Repo) (string, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(target.Path(), &stat); err != nil {
+		return "", &os.PathError{Op: "stat", Path: target.Path(), Err: err}
 	}
-	slices.Sort(warnings)
-	const most = 10
-	for i, text := range warnings {
-		if i == most {
-			text = fmt.Sprintf("and so are %d more refs", len(warnings)-most)
-		}
-		r.sink.Log(report.Warning, text)
-		if i == most {
-			break
-		}
-	}
-	return nil
+	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino), nil
 }
