@@ -21,7 +21,7 @@ import (
 // its header says.
 var ErrInflated = errors.New("it is a compression bomb")
 
-// InflateSlack is by how much, in bytes, a content object may expand to more than it says before it is given up.
+// InflateSlack is how many bytes more than its header says a content object may expand to before it is given up.
 // An object that lies by less is refused as well, but at its end, by its size and checksum: the slack is what the lie
 // can cost until then, in time and, where libostree trusts the size when it looks for free space, on the disk. That is
 // little, and it is what an object within it saves: a compressed one that is so small that it cannot expand to more, as nearly
