@@ -102,7 +102,7 @@ func TestJoinWithoutSecret(t *testing.T) {
 	s := newLyingSource(t)
 	v := newVictim(t)
 	log := filepath.Join(t.TempDir(), "audit")
-	if err := os.WriteFile(v.config, []byte("timeout = 5\naudit_log = \""+log+"\"\n"), 0o644); err != nil {
+	if err := os.WriteFile(v.config, []byte("timeout = 60\naudit_log = \""+log+"\"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p, wait := newRogue(t, s, v)
