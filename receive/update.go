@@ -124,8 +124,10 @@ func (s *session) updateAll(ctx context.Context, text *report.Text) (signed ostr
 	}
 	defer lock.release()
 	signed, err = r.signRefs(ctx)
-	if err == nil {
-		_, err = r.remember(signed.Sorted()) // a hook is to know of them
+	if err == nil || len(signed) > 0 {
+		// A hook is to know of those that are signed, whatever became of the others: they are not signed again.
+		_, notRemembered := r.remember(signed.Sorted())
+		err = errors.Join(err, notRemembered)
 	}
 	if err != nil {
 		return signed, err
