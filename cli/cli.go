@@ -24,7 +24,7 @@ const (
 	ExitDone   = 0
 	ExitFailed = 1
 	ExitUsage  = 2
-	// ExitRejected is that all is done, but refs were rejected.
+	// ExitRejected: all is done, but refs were rejected.
 	ExitRejected = 3
 )
 

@@ -80,8 +80,9 @@ func (m *missingObjects) add(e stream.Entry) {
 	m.list = append(m.list, e)
 }
 
-// errLostObjects is that the target, or the quarantine, does not have objects any more that were there when
-// they were looked for: somebody has pruned the repository meanwhile. They can be asked for.
+// errLostObjects is the error of an import that finds objects neither in the target nor in the quarantine, which
+// were there when it was looked for what is missing: somebody has pruned the repository meanwhile. They can be
+// asked for.
 var errLostObjects = errors.New("objects that were there have been removed meanwhile")
 
 // importObjects takes over into a transaction what commits consist of, and the commits. Everything in the

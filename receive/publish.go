@@ -31,8 +31,8 @@ func (r *receiver) publish(ctx context.Context, q *quarantine.Quarantine, from f
 	return fmt.Errorf("%w, %d times", errLostObjects, moveRounds)
 }
 
-// lostError says that objects were lost before any ref moved, and before anything was reported: they can be
-// asked for.
+// lostError is errLostObjects before any ref has moved, and before anything was reported: publishing can be tried
+// again when the objects have been asked for.
 type lostError struct{ error }
 
 func (e *lostError) Unwrap() error { return e.error }

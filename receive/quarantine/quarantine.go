@@ -27,7 +27,7 @@ type Quarantine struct {
 	dir  string
 	held *os.File
 	stop chan struct{} // ends the touching
-	// masked is that objects would not come out with objectMode.
+	// masked: files are made with less than objectMode, so that each has to be given its mode.
 	masked bool
 	sync   flusher
 

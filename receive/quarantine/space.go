@@ -126,7 +126,7 @@ func (r *Room) Take(bytes int64) error {
 	return nil
 }
 
-// Wrote says that so many bytes that were taken are on the disk.
+// Wrote gives back the room of so many bytes, which are on the disk now.
 func (r *Room) Wrote(bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,7 @@ type system struct {
 	signatures string // the key of its signatures in detached metadata and in summary.sig
 	// missing returns an error if it cannot be used on this machine.
 	missing func() error
-	// always is that it is never missing.
+	// always: it is never missing.
 	always bool
 	// read reads the keys that the configuration names for it. Trusted keys may be in dirs, too.
 	read func(c *config.Config, dirs []string) (keys, error)
