@@ -2,17 +2,16 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"ostree-push/ostree"
-	"ostree-push/report"
 	"ostree-push/stream"
 )
 
@@ -24,7 +23,7 @@ type rogue struct {
 	stdin   io.WriteCloser
 	entries []stream.Entry
 	bodies  map[stream.Entry][]byte
-	missing *stream.Bitmap // of the entries
+	missing stream.Missing // of the entries
 	secret  string         // with which further channels join
 	said    string         // by the receiver, of how it ended
 }
@@ -34,21 +33,16 @@ func (p *rogue) start() error {
 	if ok, began := p.conn.Greeted(); !ok {
 		return errors.New("no greeting but " + string(began))
 	}
-	if err := p.skip(stream.State); err != nil {
+	if err := p.skip(stream.State{}); err != nil {
 		return err
 	}
-	sum := p.s.commitOf(p.t, "main")
-	if err := stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: sum}}); err != nil {
+	if err := p.offer("main"); err != nil {
 		return err
 	}
-	_, commit := p.s.object(p.t, "commit", "main")
-	if err := p.conn.PutCommit(p.sum(sum), commit, nil); err != nil {
+	if err := p.commit("main", "main"); err != nil {
 		return err
 	}
-	if err := p.conn.End(stream.Commit); err != nil {
-		return err
-	}
-	return p.skip(stream.Wanted)
+	return p.skip(stream.Wanted{})
 }
 
 func (p *rogue) sum(s string) ostree.Checksum {
@@ -59,18 +53,26 @@ func (p *rogue) sum(s string) ostree.Checksum {
 	return sum
 }
 
-// skip reads frames to the end of those of a kind.
-func (p *rogue) skip(kind stream.Kind) error {
+// offer offers the commit of that ref of the source as main.
+func (p *rogue) offer(ref string) error {
+	return p.conn.SendAll(stream.Offer{{Ref: "main", Commit: p.sum(p.s.commitOf(p.t, ref))}})
+}
+
+// commit sends the content of one commit of the source under the name of another, as the only one.
+func (p *rogue) commit(name, content string) error {
+	_, object := p.s.object(p.t, "commit", content)
+	commit := stream.Commit{Sum: p.sum(p.s.commitOf(p.t, name)), Object: object}
+	return errors.Join(p.conn.Queue(commit), p.conn.End(commit))
+}
+
+// skip reads messages to the end of a series of those like m.
+func (p *rogue) skip(m stream.Message) error {
 	for {
-		got, payload, err := p.read()
-		if err != nil || got == kind && len(payload) == 0 {
+		got, err := p.Read()
+		if err != nil || got == (stream.End{Of: m.Kind()}) {
 			return err
 		}
-		if got == stream.Hello {
-			var hello stream.HelloMessage
-			if err := json.Unmarshal(payload, &hello); err != nil {
-				return err
-			}
+		if hello, ok := got.(stream.Hello); ok {
 			p.secret = hello.Join
 		}
 	}
@@ -78,37 +80,42 @@ func (p *rogue) skip(kind stream.Kind) error {
 
 // list tells of all objects of the commit.
 func (p *rogue) list() error {
-	var payload []byte
+	var list stream.List
 	for _, e := range p.entries {
-		payload = stream.AppendEntry(payload, e)
+		list.Add(e)
 	}
-	if err := p.conn.Write(stream.List, payload); err != nil {
+	if err := p.conn.Send(list); err != nil {
 		return err
 	}
-	if err := p.conn.End(stream.List); err != nil {
+	if err := p.conn.End(list); err != nil {
 		return err
 	}
-	missing, err := stream.ReadBitmap(len(p.entries), func() ([]byte, error) {
-		for {
-			kind, payload, err := p.read()
-			if err != nil || kind == stream.Missing {
-				return payload, err
-			}
-		}
-	})
+	missing, err := stream.ReadMissing(withoutEvents{p}, len(p.entries))
 	p.missing = missing
 	return err
 }
 
+// withoutEvents reads what a receiver says, other than events.
+type withoutEvents struct{ r stream.Reader }
+
+func (w withoutEvents) Read() (stream.Message, error) {
+	for {
+		m, err := w.r.Read()
+		if _, isEvent := m.(stream.Event); err != nil || !isEvent {
+			return m, err
+		}
+	}
+}
+
 // put sends an object with that content.
 func (p *rogue) put(e stream.Entry, content []byte) error {
-	return p.conn.PutObject(e, int64(len(content)), bytes.NewReader(content))
+	return p.conn.SendObject(stream.Object{Entry: e, Size: int64(len(content))}, bytes.NewReader(content))
 }
 
 // putAll sends all objects, with what replace has instead of their content.
 func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
 	for i, e := range p.entries {
-		if !p.missing.Missing(i) {
+		if !p.missing.Has(i) {
 			continue
 		}
 		content, ok := replace[e]
@@ -119,7 +126,7 @@ func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
 			return err
 		}
 	}
-	return p.conn.End(stream.Object)
+	return p.conn.End(stream.Object{})
 }
 
 // newRogue starts a receiver into the victim, and returns a pusher to it. wait
@@ -147,7 +154,7 @@ func newRogueAt(t *testing.T, s *lyingSource, v *victim, url string) (p *rogue, 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p = &rogue{t: t, s: s, conn: stream.New(stdout, stdin), stdin: stdin, bodies: map[stream.Entry][]byte{}}
+	p = &rogue{t: t, s: s, conn: stream.New(stream.Pusher, stdout, stdin), stdin: stdin, bodies: map[stream.Entry][]byte{}}
 	// The dirmeta is one that the victim has.
 	for _, extension := range []string{"filez", "dirtree"} {
 		path, content := s.object(t, extension, "main")
@@ -166,20 +173,19 @@ func newRogueAt(t *testing.T, s *lyingSource, v *victim, url string) (p *rogue, 
 	}
 }
 
-// read reads a frame, and keeps what the receiver says of how it ended.
-func (p *rogue) read() (stream.Kind, []byte, error) {
-	kind, payload, err := p.conn.Read()
-	var end report.Ended
-	if err == nil && kind == stream.Result && json.Unmarshal(payload, &end) == nil {
+// Read reads a message, and keeps what the receiver says of how it ended.
+func (p *rogue) Read() (stream.Message, error) {
+	m, err := p.conn.Read()
+	if end, ok := m.(stream.Result); ok {
 		p.said = end.Error
 	}
-	return kind, payload, err
+	return m, err
 }
 
 // ended reads all that is left, and returns what the receiver says of how it ended.
 func (p *rogue) ended() string {
 	for {
-		if _, _, err := p.read(); err != nil {
+		if _, err := p.Read(); err != nil {
 			return p.said
 		}
 	}
@@ -191,7 +197,6 @@ func TestRoguePushers(t *testing.T) {
 	s := newLyingSource(t)
 	_, otherFile := s.object(t, "filez", "other")
 	_, otherTree := s.object(t, "dirtree", "other")
-	_, otherCommit := s.object(t, "commit", "other")
 	filePath, fileBody := s.object(t, "filez", "main")
 	treePath, _ := s.object(t, "dirtree", "main")
 	file := stream.Entry{Type: ostree.ObjectFile, Sum: sumOf(t, filePath)}
@@ -220,26 +225,26 @@ func TestRoguePushers(t *testing.T) {
 		{"the end in an object", func(p *rogue) error {
 			p.start()
 			p.list()
-			p.conn.PutObject(file, 1<<20, bytes.NewReader(fileBody))
-			return p.conn.Write(stream.Object, nil)
+			p.conn.SendObject(stream.Object{Entry: file, Size: 1 << 20}, bytes.NewReader(fileBody))
+			return p.conn.End(stream.Object{})
 		}, "the connection ended early|nobody asked for it"},
 		{"an object twice", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.put(file, fileBody), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.put(file, fileBody), p.conn.End(stream.Object{}))
 		}, "object [0-9a-f]{64}: nobody asked for it"},
 		{"an object that nobody asked for", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(stranger, fileBody), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(stranger, fileBody), p.conn.End(stream.Object{}))
 		}, "object 01[0-9a-f]{62}: nobody asked for it"},
 		{"an object too few", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.conn.End(stream.Object{}))
 		}, "object [0-9a-f]{64} has not been sent"},
 		{"an object of no kind", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(stream.Entry{Type: 9}, nil), p.conn.End(stream.Object))
+			return errors.Join(p.start(), p.list(), p.put(stream.Entry{Type: 9}, nil), p.conn.End(stream.Object{}))
 		}, "an object of type 9"},
 		{"an enormous tree", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.conn.PutObject(tree, 1<<40, zeros{}))
+			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{Entry: tree, Size: 1 << 40}, zeros{}))
 		}, "[0-9]+ bytes are too many"},
 		{"an enormous file", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.conn.PutObject(file, 1<<60, zeros{}))
+			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{Entry: file, Size: 1 << 60}, zeros{}))
 		}, "no space left"},
 		{"a list with an object twice", func(p *rogue) error {
 			p.entries = append(p.entries, p.entries[0])
@@ -251,8 +256,8 @@ func TestRoguePushers(t *testing.T) {
 				return err
 			}
 			// The receiver asks for it.
-			p.skip(stream.Ask)
-			return p.conn.End(stream.Object)
+			p.skip(stream.Ask{})
+			return p.conn.End(stream.Object{})
 		}, "receive the objects: object [0-9a-f]{64} has not been sent"},
 		{"objects that are asked for and are none of those", func(p *rogue) error {
 			whole := p.entries
@@ -260,50 +265,47 @@ func TestRoguePushers(t *testing.T) {
 			if err := errors.Join(p.start(), p.list(), p.putAll(nil)); err != nil {
 				return err
 			}
-			p.skip(stream.Ask)
+			p.skip(stream.Ask{})
 			p.entries = whole[:1]
 			return p.putAll(nil)
 		}, "receive the objects: object [0-9a-f]{64}: nobody asked for it"},
 		{"a commit that was not offered", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State)
-			stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: s.commitOf(t, "main")}})
-			p.conn.PutCommit(p.sum(s.commitOf(t, "other")), otherCommit, nil)
-			return p.conn.End(stream.Commit)
+			p.skip(stream.State{})
+			p.offer("main")
+			return p.commit("other", "other")
 		}, "commit [0-9a-f]{64}: nobody asked for it"},
 		{"another commit under its name", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State)
-			stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: s.commitOf(t, "main")}})
-			p.conn.PutCommit(p.sum(s.commitOf(t, "main")), otherCommit, nil)
-			return p.conn.End(stream.Commit)
+			p.skip(stream.State{})
+			p.offer("main")
+			return p.commit("main", "other")
 		}, "[Cc]orrupted commit"},
 		{"no commit", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State)
-			stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: s.commitOf(t, "main")}})
-			return p.conn.End(stream.Commit)
+			p.skip(stream.State{})
+			p.offer("main")
+			return p.conn.End(stream.Commit{})
 		}, "ref main: commit [0-9a-f]{64}: "},
 		{"a ref above", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State)
-			return stream.WriteRefs(p.conn, stream.Offer, []stream.RefOffer{{Ref: "../x", Commit: s.commitOf(t, "main")}})
+			p.skip(stream.State{})
+			return p.conn.SendAll(stream.Offer{{Ref: "../x", Commit: p.sum(s.commitOf(t, "main"))}})
 		}, `invalid ref name "../x"`},
 		{"refs without end", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State)
-			many := make([]stream.RefOffer, stream.MaxRefs+1)
-			return stream.WriteRefs(p.conn, stream.Offer, many)
+			p.skip(stream.State{})
+			return p.conn.SendAll(stream.Offer(slices.Repeat([]stream.RefOffer{{Ref: "main"}}, stream.MaxRefs+1)))
 		}, "more than 100000 refs"},
 		{"a frame out of order", func(p *rogue) error {
 			p.conn.Greeted()
-			return p.conn.Write(stream.Object, nil)
-		}, `a frame 'D' instead of 'O'`},
+			return p.conn.End(stream.Object{})
+		}, `a frame 'D' \(Object\) instead of 'O' \(Offer\)`},
 		{"a frame that is too large", func(p *rogue) error {
 			p.conn.Greeted()
 			_, err := p.stdin.Write([]byte("O\x7f\xff\xff\xff"))
 			return err
-		}, "a frame 'O' of 2147483647 bytes"},
+		}, `a frame 'O' \(Offer\) of 2147483647 bytes`},
 		{"nothing at all", func(p *rogue) error {
 			p.conn.Greeted()
 			return errWait

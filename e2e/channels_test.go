@@ -90,7 +90,7 @@ func joinPush(t *testing.T, s *lyingSource, v *victim, secret string) (p *rogue,
 	if ok, began := p.conn.Greeted(); !ok {
 		t.Fatalf("no greeting but %q", began)
 	}
-	if err := p.conn.Write(stream.Join, []byte(secret)); err != nil {
+	if err := p.conn.Send(stream.Join{Secret: secret}); err != nil {
 		t.Fatal(err)
 	}
 	return p, wait
@@ -164,15 +164,15 @@ func TestRogueChannels(t *testing.T) {
 	}{
 		{"nothing wrong", func(p, j *rogue) error {
 			e := p.entries[0]
-			return errors.Join(j.put(e, p.bodies[e]), j.conn.End(stream.Object),
-				p.put(p.entries[1], p.bodies[p.entries[1]]), p.conn.End(stream.Object))
+			return errors.Join(j.put(e, p.bodies[e]), j.conn.End(stream.Object{}),
+				p.put(p.entries[1], p.bodies[p.entries[1]]), p.conn.End(stream.Object{}))
 		}, "", 0},
 		{"the first channel has nothing to send", func(p, j *rogue) error {
-			err := p.conn.End(stream.Object)
+			err := p.conn.End(stream.Object{})
 			for _, e := range p.entries {
 				err = errors.Join(err, j.put(e, p.bodies[e]))
 			}
-			return errors.Join(err, j.conn.End(stream.Object))
+			return errors.Join(err, j.conn.End(stream.Object{}))
 		}, "", 0},
 		{"another file under its name", func(p, j *rogue) error {
 			return errors.Join(j.put(p.entries[0], otherFile), j.conn.Flush())
@@ -184,14 +184,14 @@ func TestRogueChannels(t *testing.T) {
 			e := p.entries[0]
 			return errors.Join(j.put(e, p.bodies[e]), j.conn.Flush(), p.put(e, p.bodies[e]), p.conn.Flush())
 		}, "nobody asked for it", 0},
-		{"a list", func(p, j *rogue) error { return j.conn.Write(stream.List, nil) }, "a frame 'L' instead of 'D'", 0},
+		{"a list", func(p, j *rogue) error { return j.conn.End(stream.List{}) }, `a frame 'L' \(List\) instead of 'D' \(Object\)`, 0},
 		{"the end of all but the frame", func(p, j *rogue) error {
-			err := errors.Join(p.put(p.entries[0], p.bodies[p.entries[0]]), p.conn.End(stream.Object))
+			err := errors.Join(p.put(p.entries[0], p.bodies[p.entries[0]]), p.conn.End(stream.Object{}))
 			j.stdin.Close()
 			return err
 		}, stream.ErrEnded.Error(), 1},
 		{"an object too few", func(p, j *rogue) error {
-			return errors.Join(p.conn.End(stream.Object), j.conn.End(stream.Object))
+			return errors.Join(p.conn.End(stream.Object{}), j.conn.End(stream.Object{}))
 		}, "has not been sent", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestRogueChannels(t *testing.T) {
 				t.Fatal(err)
 			}
 			j, waitJoined := joinPush(t, s, v, p.secret)
-			if _, err := j.conn.ReadKind(stream.Joined); err != nil {
+			if _, _, err := stream.Next[stream.Joined](j); err != nil {
 				t.Fatal(err)
 			}
 			if err := test.do(p, j); err != nil && test.want == "" {
@@ -249,14 +249,14 @@ func TestTooManyChannels(t *testing.T) {
 			}
 			break
 		}
-		if _, err := j.conn.ReadKind(stream.Joined); err != nil {
+		if _, _, err := stream.Next[stream.Joined](j); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, j)
 		defer waitJoined()
 	}
 	for _, j := range all {
-		if err := j.conn.End(stream.Object); err != nil {
+		if err := j.conn.End(stream.Object{}); err != nil {
 			t.Error(err)
 		}
 	}

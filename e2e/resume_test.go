@@ -24,7 +24,7 @@ func interruptPush(t *testing.T, s *lyingSource, v *victim, n int) {
 	}
 	// The receiver gets what there is, and a part of what there is not.
 	e := p.entries[len(p.entries)-1]
-	err = errors.Join(err, p.conn.PutObject(e, 1<<20, strings.NewReader("part")))
+	err = errors.Join(err, p.conn.SendObject(stream.Object{Entry: e, Size: 1 << 20}, strings.NewReader("part")))
 	if err == nil || !strings.Contains(err.Error(), "4 bytes, not 1048576") {
 		t.Fatal(err)
 	}
@@ -98,10 +98,10 @@ func TestResume(t *testing.T) {
 			if err := errors.Join(p.start(), p.list()); err != nil {
 				t.Fatal(err)
 			}
-			if got := p.missing.Missing(0); got != test.missing {
+			if got := p.missing.Has(0); got != test.missing {
 				t.Errorf("the file is missing: %v", got)
 			}
-			if !p.missing.Missing(1) {
+			if !p.missing.Has(1) {
 				t.Error("the tree, which was not sent, is there")
 			}
 			if err := p.putAll(nil); err != nil {
@@ -167,7 +167,7 @@ func TestResumeTwice(t *testing.T) {
 	if err := errors.Join(p.start(), p.list()); err != nil {
 		t.Fatal(err)
 	}
-	if p.entries[0].Type != ostree.ObjectFile || p.missing.Missing(0) || !p.missing.Missing(1) {
+	if p.entries[0].Type != ostree.ObjectFile || p.missing.Has(0) || !p.missing.Has(1) {
 		t.Errorf("missing: %v", p.missing)
 	}
 	p.stdin.Close()

@@ -2,7 +2,6 @@ package push
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +45,7 @@ type sender struct {
 
 	mu      sync.Mutex
 	list    *objectList
-	missing *stream.Bitmap
+	missing stream.Missing
 	next    int // in the list
 	left    int // objects that are still to be taken
 	sent    int
@@ -57,7 +56,7 @@ type sender struct {
 	joined  sync.WaitGroup
 }
 
-func newSender(ctx context.Context, s *streamPush, list *objectList, missing *stream.Bitmap) *sender {
+func newSender(ctx context.Context, s *streamPush, list *objectList, missing stream.Missing) *sender {
 	x := &sender{push: ctx, s: s, list: list, missing: missing, left: missing.Count(), most: channelsFor(s.roundTrip)}
 	if s.channels != nil {
 		x.most = *s.channels
@@ -109,7 +108,7 @@ func (x *sender) take() (stream.Entry, bool) {
 	for x.ctx.Err() == nil && x.next < x.list.len() {
 		i := x.next
 		x.next++
-		if x.missing.Missing(i) {
+		if x.missing.Has(i) {
 			x.left--
 			return x.list.at(i), true
 		}
@@ -150,7 +149,7 @@ func (x *sender) estimate() int64 {
 	var bytes int64
 	n := 0
 	for i := 0; i < x.list.len(); i += 1 + x.list.len()/samples {
-		if !x.missing.Missing(i) {
+		if !x.missing.Has(i) {
 			continue
 		}
 		size, ok := x.s.size(x.list.at(i))
@@ -172,7 +171,7 @@ func (x *sender) join() {
 	var problem error // before it has joined
 	err := s.open(x.push, func(_ context.Context, stdin io.WriteCloser, stdout io.Reader) {
 		defer stdin.Close()
-		conn := stream.New(stdout, stdin)
+		conn := stream.New(stream.Pusher, stdout, stdin)
 		if ok, _ := conn.Greeted(); !ok {
 			problem = errNoStream
 			return
@@ -192,7 +191,7 @@ func (x *sender) join() {
 		}
 		err := x.send(conn)
 		if err == nil {
-			err = conn.End(stream.Object)
+			err = conn.End(stream.Object{})
 		}
 		if err != nil {
 			x.cancel(fmt.Errorf("on a further channel: %w", err))
@@ -211,26 +210,22 @@ func (x *sender) join() {
 
 // enter has a channel join the push.
 func (s *streamPush) enter(conn *stream.Conn) error {
-	if err := conn.Write(stream.Join, []byte(s.secret)); err != nil {
+	if err := conn.Send(stream.Join{Secret: s.secret}); err != nil {
 		return err
 	}
 	for {
-		kind, payload, err := conn.Read()
+		m, err := conn.Read()
 		if err != nil {
 			return err
 		}
-		switch kind {
+		switch m := m.(type) {
 		case stream.Event:
 		case stream.Joined:
 			return nil
 		case stream.Result:
-			var ended report.Ended
-			if err := json.Unmarshal(payload, &ended); err != nil {
-				return err
-			}
-			return errors.New(ended.Error)
+			return errors.New(m.Error)
 		default:
-			return fmt.Errorf("a frame %q instead of %q", kind, stream.Joined)
+			return fmt.Errorf("a frame %v instead of %v", m.Kind(), stream.Joined{}.Kind())
 		}
 	}
 }

@@ -2,7 +2,6 @@ package push
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,9 +29,9 @@ type streamPush struct {
 	open     func(ctx context.Context, do talker) error
 	channels *int // at most, the first one included; nil: as the round trip asks for
 
-	conn   *stream.Conn
-	frames chan frame // from the receiver, other than events
-	broken error      // why frames was closed
+	conn     *stream.Conn
+	messages chan stream.Message // from the receiver, other than events
+	broken   error               // why messages was closed
 
 	secret    string        // with which further channels join; "": they cannot
 	roundTrip time.Duration // no more than this
@@ -47,11 +46,6 @@ type streamPush struct {
 	totals report.Totals
 }
 
-type frame struct {
-	kind    stream.Kind
-	payload []byte
-}
-
 // errNoStream is that the receiver does not greet.
 var errNoStream = errors.New("the receiver does not know the stream")
 
@@ -59,7 +53,7 @@ var errNoStream = errors.New("the receiver does not know the stream")
 // when it turns out to know the stream; otherwise the error is errNoStream.
 func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Reader, greeted func()) error {
 	defer stdin.Close()
-	s.conn = stream.New(stdout, stdin)
+	s.conn = stream.New(stream.Pusher, stdout, stdin)
 	var ok bool
 	if ok, s.noise = s.conn.Greeted(); !ok {
 		stdin.Close()
@@ -70,12 +64,12 @@ func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Re
 		s.sink.Log(report.Debug, fmt.Sprintf("Before the greeting, the server printed %q", s.noise))
 	}
 	greeted()
-	s.frames = make(chan frame, 16)
+	s.messages = make(chan stream.Message, 16)
 	go s.listen()
 	err := s.push(ctx)
 	// What the receiver says of how it ended explains more than a broken pipe.
 	stdin.Close()
-	for range s.frames {
+	for range s.messages {
 	}
 	if s.broken != nil {
 		return s.broken
@@ -85,30 +79,25 @@ func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Re
 
 // listen reads what the receiver sends, and hands events on at once.
 func (s *streamPush) listen() {
-	defer close(s.frames)
+	defer close(s.messages)
 	for {
-		kind, payload, err := s.conn.Read()
+		m, err := s.conn.Read()
 		if err != nil {
 			if !errors.Is(err, stream.ErrEnded) {
 				s.broken = fmt.Errorf("what the receiver sends: %w", err)
 			}
 			return
 		}
-		switch kind {
+		switch m := m.(type) {
 		case stream.Event:
-			report.Decode(payload, s.sink)
+			report.Decode(m, s.sink)
 		case stream.Result:
-			var ended report.Ended
-			if err := json.Unmarshal(payload, &ended); err != nil {
-				s.broken = fmt.Errorf("what the receiver sends: %w", err)
-			} else {
-				s.sink.Ended(ended)
-			}
+			s.sink.Ended(report.Ended(m))
 		default:
-			if kind == stream.Ask && len(payload) > 0 {
+			if _, asks := m.(stream.Ask); asks {
 				s.mayMove.Store(false) // it lacks something
 			}
-			s.frames <- frame{kind, payload}
+			s.messages <- m
 		}
 	}
 }
@@ -116,39 +105,34 @@ func (s *streamPush) listen() {
 // allSent says that all objects have been sent that were asked for.
 func (s *streamPush) allSent() error {
 	s.mayMove.Store(true)
-	return s.conn.End(stream.Object)
+	return s.conn.End(stream.Object{})
 }
 
-// read returns the payload of the next frame, which has to be of that kind.
-func (s *streamPush) read(kind stream.Kind) func() ([]byte, error) {
-	return func() ([]byte, error) {
-		f, ok := <-s.frames
-		if !ok {
-			return nil, stream.ErrEnded
-		}
-		if f.kind != kind {
-			return nil, fmt.Errorf("the receiver sends a frame %q instead of %q", f.kind, kind)
-		}
-		return f.payload, nil
+// Read returns the next message other than an event.
+func (s *streamPush) Read() (stream.Message, error) {
+	m, ok := <-s.messages
+	if !ok {
+		return nil, stream.ErrEnded
 	}
+	return m, nil
 }
 
 // push is the course of a push. If we give up, the receiver is told why.
 func (s *streamPush) push(ctx context.Context) error {
 	err := s.course(ctx)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, stream.ErrEnded) && !errors.Is(err, unix.EPIPE) {
-		if payload, jsonErr := json.Marshal(report.Ended{Error: err.Error()}); jsonErr == nil {
-			s.conn.Write(stream.Failure, payload)
-		}
+		s.conn.Send(stream.Failure{Reason: err.Error()})
 	}
 	return err
 }
 
 func (s *streamPush) course(ctx context.Context) error {
-	if err := s.readHello(); err != nil {
+	hello, _, err := stream.Next[stream.Hello](s)
+	if err != nil {
 		return err
 	}
-	states, err := stream.ReadRefs[stream.RefState](s.read(stream.State))
+	s.secret = hello.Join
+	states, err := readAll[stream.State](s)
 	if err != nil {
 		return err
 	}
@@ -158,7 +142,7 @@ func (s *streamPush) course(ctx context.Context) error {
 		return err
 	}
 	asked := time.Now()
-	wanted, err := s.readWanted()
+	wanted, err := readAll[stream.Wanted](s)
 	s.roundTrip = time.Since(asked)
 	if err != nil || len(wanted) == 0 {
 		return err
@@ -172,7 +156,7 @@ func (s *streamPush) course(ctx context.Context) error {
 		return err
 	}
 	asked = time.Now()
-	missing, err := stream.ReadBitmap(list.len(), s.read(stream.Missing))
+	missing, err := stream.ReadMissing(s, list.len())
 	if err != nil {
 		return err
 	}
@@ -214,24 +198,25 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 }
 
 // readAsked reads what the receiver asks for; nothing, when it has all that it needs.
-func (s *streamPush) readAsked() (asked []stream.Entry, err error) {
+func (s *streamPush) readAsked() (stream.Ask, error) {
+	asked, err := readAll[stream.Ask](s)
+	if errors.Is(err, stream.ErrEnded) {
+		return nil, nil
+	}
+	return asked, err
+}
+
+// readAll reads a series of messages to its end.
+func readAll[M interface {
+	stream.Message
+	~[]E
+}, E any](r stream.Reader) (all M, err error) {
 	for {
-		f, ok := <-s.frames
-		switch {
-		case !ok:
-			return nil, nil
-		case f.kind != stream.Ask:
-			return nil, fmt.Errorf("the receiver sends a frame %q instead of %q", f.kind, stream.Ask)
-		case len(f.payload) == 0:
-			return asked, nil
+		m, more, err := stream.Next[M](r)
+		if err != nil || !more {
+			return all, err
 		}
-		some, err := stream.ParseList(f.payload)
-		if err != nil {
-			return nil, err
-		}
-		if asked = append(asked, some...); len(asked) > stream.MaxObjects {
-			return nil, fmt.Errorf("the receiver asks for more than %d objects", stream.MaxObjects)
-		}
+		all = append(all, m...)
 	}
 }
 
@@ -246,40 +231,27 @@ func (s *streamPush) objectsOf(ctx context.Context, commits []ostree.Checksum) (
 	return w.seen, nil
 }
 
-func (s *streamPush) readHello() error {
-	payload, err := s.read(stream.Hello)()
-	if err != nil {
-		return err
-	}
-	var hello stream.HelloMessage
-	if err := json.Unmarshal(payload, &hello); err != nil {
-		return fmt.Errorf("what the receiver sends: %w", err)
-	}
-	s.secret = hello.Join
-	return nil
-}
-
 // offer names the refs, and sends those of their commits that the receiver does
 // not show already.
-func (s *streamPush) offer(ctx context.Context, states []stream.RefState) error {
-	shown := map[string]bool{}
+func (s *streamPush) offer(ctx context.Context, states stream.State) error {
+	shown := map[ostree.Checksum]bool{}
 	for _, state := range states {
 		shown[state.Commit] = true
 	}
-	var offers []stream.RefOffer
+	var offers stream.Offer
 	var commits []ostree.Checksum
 	for _, ref := range s.src.refs.Sorted() {
 		if len(s.named) > 0 && !slices.Contains(s.named, string(ref)) {
 			continue
 		}
 		sum := s.src.refs[ref]
-		offers = append(offers, stream.RefOffer{Ref: string(ref), Commit: sum.String()})
-		if !shown[sum.String()] {
-			shown[sum.String()] = true
+		offers = append(offers, stream.RefOffer{Ref: ref, Commit: sum})
+		if !shown[sum] {
+			shown[sum] = true
 			commits = append(commits, sum)
 		}
 	}
-	if err := stream.WriteRefs(s.conn, stream.Offer, offers); err != nil {
+	if err := s.conn.SendAll(offers); err != nil {
 		return err
 	}
 	for _, sum := range commits {
@@ -291,12 +263,12 @@ func (s *streamPush) offer(ctx context.Context, states []stream.RefState) error 
 		if err != nil {
 			return fmt.Errorf("local repository: commit %s: %w", sum, err)
 		}
-		if err := s.conn.PutCommit(sum, object, detached); err != nil {
-			return err
+		if err := s.conn.Queue(stream.Commit{Sum: sum, Object: object, Detached: detached}); err != nil {
+			return fmt.Errorf("commit %s: %w", sum, err)
 		}
 		s.count(int64(len(object) + len(detached)))
 	}
-	return s.conn.End(stream.Commit)
+	return s.conn.End(stream.Commit{})
 }
 
 func (s *streamPush) count(bytes int64) {
@@ -304,22 +276,6 @@ func (s *streamPush) count(bytes int64) {
 	defer s.mu.Unlock()
 	s.totals.Objects++
 	s.totals.Bytes += bytes
-}
-
-func (s *streamPush) readWanted() ([]ostree.Checksum, error) {
-	var wanted []ostree.Checksum
-	read := s.read(stream.Wanted)
-	for {
-		payload, err := read()
-		if err != nil || len(payload) == 0 {
-			return wanted, err
-		}
-		some, err := stream.ParseSums(payload)
-		if err != nil {
-			return nil, err
-		}
-		wanted = append(wanted, some...)
-	}
 }
 
 // shownWalk is a walk of the trees that the receiver shows, under way.
@@ -330,7 +286,7 @@ type shownWalk struct {
 	done   chan struct{}
 }
 
-func (s *streamPush) walkShown(ctx context.Context, states []stream.RefState) *shownWalk {
+func (s *streamPush) walkShown(ctx context.Context, states stream.State) *shownWalk {
 	ctx, cancel := context.WithCancel(ctx)
 	shown := &shownWalk{
 		walker: &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}},
@@ -361,8 +317,8 @@ func (w *shownWalk) stop() {
 func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, error) {
 	list := &objectList{}
 	w.emit = func(e stream.Entry) error {
-		if full := list.add(e); full != nil {
-			return s.conn.Write(stream.List, full)
+		if list.add(e); list.len()%stream.ListSize == 0 {
+			return s.conn.Send(list.last())
 		}
 		return nil
 	}
@@ -375,45 +331,36 @@ func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, err
 			return nil, err
 		}
 	}
-	if rest := list.rest(); len(rest) > 0 {
-		if err := s.conn.Write(stream.List, rest); err != nil {
+	if list.len()%stream.ListSize != 0 {
+		if err := s.conn.Queue(list.last()); err != nil {
 			return nil, err
 		}
 	}
-	return list, s.conn.End(stream.List)
+	return list, s.conn.End(stream.List{})
 }
 
 // objectList is what has been listed, as it was sent: lists can be long.
-type objectList struct {
-	payloads [][]byte
-	n        int
+type objectList struct{ lists []stream.List }
+
+// add appends an object, to a new list if the last one is full.
+func (l *objectList) add(e stream.Entry) {
+	if l.len()%stream.ListSize == 0 {
+		l.lists = append(l.lists, stream.List{})
+	}
+	l.lists[len(l.lists)-1].Add(e)
 }
 
-// add appends an object, and returns the payload that it has filled.
-func (l *objectList) add(e stream.Entry) (full []byte) {
-	if l.n%stream.ListSize == 0 {
-		l.payloads = append(l.payloads, nil)
-	}
-	last := &l.payloads[len(l.payloads)-1]
-	*last = stream.AppendEntry(*last, e)
-	if l.n++; l.n%stream.ListSize == 0 {
-		return *last
-	}
-	return nil
-}
+func (l *objectList) last() stream.List { return l.lists[len(l.lists)-1] }
 
-// rest returns the payload that is not full.
-func (l *objectList) rest() []byte {
-	if l.n%stream.ListSize == 0 {
-		return nil
+func (l *objectList) len() int {
+	if len(l.lists) == 0 {
+		return 0
 	}
-	return l.payloads[len(l.payloads)-1]
+	return (len(l.lists)-1)*stream.ListSize + l.last().Len()
 }
-
-func (l *objectList) len() int { return l.n }
 
 func (l *objectList) at(i int) stream.Entry {
-	return stream.EntryAt(l.payloads[i/stream.ListSize], i%stream.ListSize)
+	return l.lists[i/stream.ListSize].At(i % stream.ListSize)
 }
 
 // offered returns the commits that may be asked for.
@@ -425,14 +372,6 @@ func (s *streamPush) offered() map[ostree.Checksum]bool {
 		}
 	}
 	return sums
-}
-
-func parseTree(text [2]string) (tree ostree.Tree, err error) {
-	if tree.Contents, err = ostree.ParseChecksum(text[0]); err != nil {
-		return tree, err
-	}
-	tree.Meta, err = ostree.ParseChecksum(text[1])
-	return tree, err
 }
 
 // walker lists the objects of trees, each once, and nothing before what it is
@@ -455,13 +394,9 @@ func keyOf(e stream.Entry) (key seenKey) {
 }
 
 // skipAll leaves out what is below the trees of the receiver's refs.
-func (w *walker) skipAll(states []stream.RefState) error {
+func (w *walker) skipAll(states stream.State) error {
 	for _, state := range states {
-		tree, err := parseTree(state.Tree)
-		if err != nil {
-			return fmt.Errorf("refs of the receiver: ref %q: %w", state.Ref, err)
-		}
-		if err := w.skip(tree); err != nil {
+		if err := w.skip(state.Tree); err != nil {
 			return err
 		}
 	}
@@ -537,7 +472,7 @@ func (s *streamPush) send(ctx context.Context, conn *stream.Conn, e stream.Entry
 		return 0, fmt.Errorf("local repository: object %s: %w", e.Sum, err)
 	}
 	defer f.Close()
-	return size, conn.PutObject(e, size, f)
+	return size, conn.SendObject(stream.Object{Entry: e, Size: size}, f)
 }
 
 // size returns the size of an object that is stored in the form in which it is

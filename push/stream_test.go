@@ -50,7 +50,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 
 	var answers bytes.Buffer
-	c := stream.New(&bytes.Buffer{}, &answers)
+	c := stream.New(stream.Receiver, &bytes.Buffer{}, &answers)
 	add := func(err error) {
 		if err != nil {
 			f.Fatal(err)
@@ -59,17 +59,19 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(bytes.Clone(answers.Bytes()))
 	}
 	add(c.Greet())
-	add(c.Write(stream.Hello, []byte(`{"join": "x/y"}`)))
-	add(stream.WriteRefs(c, stream.State, []stream.RefState{{Ref: "pushed", Commit: sums["pushed"].String()}}))
+	var missing stream.Missing
+	for range 8 {
+		missing.Add(true)
+	}
+	add(c.Send(stream.Hello{Join: "x/y"}))
+	add(c.SendAll(stream.State{{Ref: "pushed", Commit: sums["pushed"]}}))
 	head := bytes.Clone(answers.Bytes())
-	add(c.WriteSums(stream.Wanted, []ostree.Checksum{sums["pushed"]}))
-	add(c.Write(stream.Missing, []byte{0xff}))
-	add(c.End(stream.Missing))
+	add(c.SendAll(stream.Wanted{sums["pushed"]}))
+	add(c.SendAll(missing))
 	answers.Reset()
 	answers.Write(head)
-	add(c.WriteSums(stream.Wanted, []ostree.Checksum{sums["private"]}))
-	add(c.Write(stream.Missing, []byte{0xff}))
-	add(c.End(stream.Missing))
+	add(c.SendAll(stream.Wanted{sums["private"]}))
+	add(c.SendAll(missing))
 
 	private, err := repo.CommitObject(sums["private"])
 	if err != nil {

@@ -89,7 +89,7 @@ func sessions(f *testing.F) (all [][]byte) {
 	}
 
 	var sent bytes.Buffer
-	c := stream.New(strings.NewReader(""), &sent)
+	c := stream.New(stream.Pusher, strings.NewReader(""), &sent)
 	snap := func(err error) {
 		if err != nil {
 			f.Fatal(err)
@@ -97,11 +97,13 @@ func sessions(f *testing.F) (all [][]byte) {
 		c.Flush()
 		all = append(all, bytes.Clone(sent.Bytes()))
 	}
-	snap(stream.WriteRefs(c, stream.Offer, []stream.RefOffer{{Ref: "main", Commit: text}}))
-	snap(c.PutCommit(sum, object, nil))
-	snap(c.End(stream.Commit))
-	snap(c.Write(stream.List, stream.AppendEntry(nil, entry)))
-	snap(c.End(stream.List))
-	snap(c.PutObject(entry, int64(len(meta)), bytes.NewReader(meta)))
+	var list stream.List
+	list.Add(entry)
+	snap(c.SendAll(stream.Offer{{Ref: "main", Commit: sum}}))
+	snap(c.Queue(stream.Commit{Sum: sum, Object: object}))
+	snap(c.End(stream.Commit{}))
+	snap(c.Send(list))
+	snap(c.End(list))
+	snap(c.SendObject(stream.Object{Entry: entry, Size: int64(len(meta))}, bytes.NewReader(meta)))
 	return append(all, []byte("T\x00\x00\x00\x05x/key"))
 }

@@ -3,7 +3,12 @@ package stream
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,15 +17,27 @@ import (
 	"ostree-push/ostree"
 )
 
-// ends returns two ends of a connection, what is written to one of which can be
+// from returns two ends of a channel: what is written to that of side can be
 // read from the other afterwards.
-func ends() (writer, reader *Conn) {
+func from(side Side) (writer, reader *Conn) {
 	var wire bytes.Buffer
-	return New(strings.NewReader(""), &wire), New(&wire, io.Discard)
+	return New(side, strings.NewReader(""), &wire), New(other(side), &wire, io.Discard)
 }
 
+func other(side Side) Side {
+	if side == Pusher {
+		return Receiver
+	}
+	return Pusher
+}
+
+// reads returns the end of side, which reads that.
+func reads(side Side, raw string) *Conn { return New(side, strings.NewReader(raw), io.Discard) }
+
+func sum(b byte) (s ostree.Checksum) { s[0] = b; return s }
+
 func TestGreeting(t *testing.T) {
-	w, r := ends()
+	w, r := from(Receiver)
 	if err := w.Greet(); err != nil {
 		t.Fatal(err)
 	}
@@ -28,156 +45,371 @@ func TestGreeting(t *testing.T) {
 		t.Error("not greeted")
 	}
 	for _, other := range []string{"", "ostree-push stream 2\n", "usage: ostree-receive", Greeting[:5]} {
-		if ok, _ := New(strings.NewReader(other), io.Discard).Greeted(); ok {
+		if ok, _ := reads(Pusher, other).Greeted(); ok {
 			t.Errorf("%q is no greeting", other)
 		}
 	}
 }
 
-func TestFrames(t *testing.T) {
-	sum := func(b byte) (s ostree.Checksum) { s[0] = b; return s }
-	w, r := ends()
-	states := make([]RefState, 2500)
+// readAll reads a series.
+func readAll[M ~[]E, E any](t *testing.T, r *Conn, next func(Reader) (M, bool, error)) (all M) {
+	t.Helper()
+	for {
+		m, more, err := next(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			return all
+		}
+		all = append(all, m...)
+	}
+}
+
+// next reads a message.
+func next[M Message](t *testing.T, r *Conn) M {
+	t.Helper()
+	m, more, err := Next[M](r)
+	if err != nil || !more {
+		t.Fatalf("%T: %v, %v", m, more, err)
+	}
+	return m
+}
+
+// ends reads the end of a series.
+func ends[M Message](t *testing.T, r *Conn) {
+	t.Helper()
+	if m, more, err := Next[M](r); err != nil || more {
+		t.Fatalf("%T: %v, %v", m, more, err)
+	}
+}
+
+// What a receiver sends is what the pusher reads.
+func TestReceiverToPusher(t *testing.T) {
+	states := make(State, 25000) // more than a frame takes
 	for i := range states {
-		states[i] = RefState{Ref: "ref", Commit: sum(1).String(), Timestamp: uint64(i)}
+		states[i] = RefState{Ref: "ref", Commit: sum(1), Timestamp: uint64(i), Tree: ostree.Tree{Contents: sum(2), Meta: sum(3)}}
 	}
-	entry := Entry{ostree.ObjectDirTree, sum(2)}
-	var bitmap Bitmap
+	wanted := make(Wanted, MaxPayload/32+1)
+	wanted[0], wanted[len(wanted)-1] = sum(4), sum(5)
+	var missing Missing
 	for i := range 19 {
-		bitmap.Add(i%3 == 0)
+		missing.Add(i%3 == 0)
 	}
+	ask := Ask{{ostree.ObjectFile, sum(6)}, {ostree.ObjectDirTree, sum(7)}}
+	result := Result{Error: "why", Hints: []string{"one", ""}, Moved: true}
+
+	w, r := from(Receiver)
 	for _, err := range []error{
-		WriteRefs(w, State, states),
-		w.PutCommit(sum(3), []byte("object"), []byte("meta")),
-		w.WriteSums(Wanted, []ostree.Checksum{sum(4), sum(5)}),
-		w.Write(List, AppendEntry(AppendEntry(nil, entry), Entry{ostree.ObjectFile, sum(6)})),
-		w.WriteBitmap(&bitmap),
-		w.PutObject(entry, 4, strings.NewReader("body")),
-		w.End(Object),
+		w.Send(Hello{"secret"}), w.Send(Event("line\n")), w.SendAll(states), w.SendAll(wanted),
+		w.SendAll(missing), w.SendAll(ask), w.SendAll(ask), w.Send(result),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	read := func(kind Kind) func() ([]byte, error) { return func() ([]byte, error) { return r.ReadKind(kind) } }
-	payload := func(kind Kind) []byte {
-		t.Helper()
-		p, err := r.ReadKind(kind)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
+	if m := next[Hello](t, r); m.Join != "secret" {
+		t.Errorf("%+v", m)
 	}
-	got, err := ReadRefs[RefState](read(State))
-	if diff := cmp.Diff(states, got); err != nil || diff != "" {
-		t.Errorf("%v\n%s", err, diff)
+	if m := next[Event](t, r); string(m) != "line\n" {
+		t.Errorf("%q", m)
 	}
-	if s, object, meta, err := ParseCommit(payload(Commit)); err != nil || s != sum(3) || string(object) != "object" || string(meta) != "meta" {
-		t.Errorf("commit %v %q %q %v", s, object, meta, err)
+	if !slices.Equal(states, readAll(t, r, Next[State])) {
+		t.Error("other refs are there")
 	}
-	if sums, err := ParseSums(payload(Wanted)); err != nil || len(sums) != 2 || sums[1] != sum(5) {
-		t.Errorf("%v %v", sums, err)
+	if !slices.Equal(wanted, readAll(t, r, Next[Wanted])) {
+		t.Error("other commits are wanted")
 	}
-	payload(Wanted)
-	if list, err := ParseList(payload(List)); err != nil || len(list) != 2 || list[0] != entry {
-		t.Errorf("%v %v", list, err)
-	}
-	b, err := ReadBitmap(19, read(Missing))
+	got, err := ReadMissing(r, 19)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 19 {
-		if b.Missing(i) != (i%3 == 0) {
-			t.Errorf("missing %d: %v", i, b.Missing(i))
+		if got.Has(i) != (i%3 == 0) {
+			t.Errorf("missing %d: %v", i, got.Has(i))
 		}
 	}
-	if e, size, err := ParseObject(payload(Object)); err != nil || e != entry || size != 4 {
-		t.Errorf("%v %d %v", e, size, err)
+	for range 2 {
+		if diff := cmp.Diff(ask, readAll(t, r, Next[Ask])); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if diff := cmp.Diff(result, next[Result](t, r)); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := r.Read(); !errors.Is(err, ErrEnded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What a pusher sends is what the receiver reads.
+func TestPusherToReceiver(t *testing.T) {
+	offer := Offer{{"main", sum(1)}, {"other", sum(2)}}
+	commit := Commit{Sum: sum(3), Detached: []byte("meta"), Object: []byte("object")}
+	entry := Entry{ostree.ObjectDirTree, sum(4)}
+	var list List
+	list.Add(entry)
+	list.Add(Entry{ostree.ObjectFile, sum(5)})
+
+	w, r := from(Pusher)
+	for _, err := range []error{
+		w.SendAll(offer), w.Queue(commit), w.End(commit), w.Send(list), w.End(list),
+		w.SendObject(Object{entry, 4}, strings.NewReader("body")), w.End(Object{}),
+		w.SendObject(Object{entry, 0}, strings.NewReader("")), w.End(Object{}), w.Send(Failure{"tired"}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(offer, readAll(t, r, Next[Offer])); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(commit, next[Commit](t, r)); diff != "" {
+		t.Error(diff)
+	}
+	ends[Commit](t, r)
+	if m := next[List](t, r); m.Len() != 2 || m.At(0) != entry || m.At(1) != (Entry{ostree.ObjectFile, sum(5)}) {
+		t.Errorf("%+v", m)
+	}
+	ends[List](t, r)
+	if m := next[Object](t, r); m != (Object{entry, 4}) {
+		t.Errorf("%+v", m)
 	}
 	var body bytes.Buffer
 	if err := r.Body(&body, 4); err != nil || body.String() != "body" {
 		t.Errorf("%q %v", &body, err)
 	}
-	if len(payload(Object)) != 0 {
-		t.Error("no end")
-	}
-	if _, _, err := r.Read(); !errors.Is(err, ErrEnded) {
+	ends[Object](t, r)
+	next[Object](t, r)
+	ends[Object](t, r)
+	var failure Failure
+	if _, _, err := Next[Object](r); !errors.As(err, &failure) || failure.Reason != "tired" {
 		t.Errorf("%v", err)
 	}
 }
 
+// TestFurtherChannel has a channel read by two: who reads what joins, and who reads the rest.
+func TestFurtherChannel(t *testing.T) {
+	w, first := from(Pusher)
+	if err := w.Send(Join{"secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if m := next[Join](t, first); m.Secret != "secret" {
+		t.Errorf("%+v", m)
+	}
+	w, second := from(Pusher)
+	if err := w.End(Object{}); err != nil {
+		t.Fatal(err)
+	}
+	ends[Object](t, second.After(Join{}))
+	w, r := from(Receiver)
+	if err := w.Send(Joined{}); err != nil {
+		t.Fatal(err)
+	}
+	next[Joined](t, r)
+}
+
+// TestRefused has each side send what it may not: the error names the frame.
+func TestRefused(t *testing.T) {
+	many := make(Offer, MaxRefs+1)
+	for i := range many {
+		many[i].Ref = "main"
+	}
+	for _, test := range []struct {
+		from Side
+		send func(*Conn)
+		want string
+	}{
+		{Pusher, func(c *Conn) { c.End(Object{}) }, "a frame 'D' (Object) instead of 'O' (Offer) or 'T' (Join)"},
+		{Pusher, func(c *Conn) { c.End(Offer{}); c.End(List{}) }, "a frame 'L' (List) instead of 'C' (Commit)"},
+		{Pusher, func(c *Conn) { c.Queue(many[:1]); c.End(Commit{}) }, "a frame 'C' (Commit) instead of 'O' (Offer)"},
+		{Pusher, func(c *Conn) { c.End(Offer{}); c.End(Offer{}) }, "a frame 'O' (Offer) instead of 'C' (Commit)"},
+		{Pusher, func(c *Conn) { c.Send(Join{}); c.Send(Join{}) }, "a frame 'T' (Join) instead of 'D' (Object)"},
+		{Pusher, func(c *Conn) { c.Send(Hello{}) }, "a frame 'H' (Hello), which only a receiver may send"},
+		{Pusher, func(c *Conn) { c.Send(Failure{}); c.End(Offer{}) }, "a frame 'O' (Offer) after 'X' (Failure), which is the last"},
+		{Pusher, func(c *Conn) { c.SendAll(many) }, "frames 'O' (Offer): more than 100000 refs"},
+		{Pusher, func(c *Conn) { c.Send(Offer{{Ref: "../x"}}) }, `a frame 'O' (Offer): invalid ref name "../x"`},
+		{Receiver, func(c *Conn) { c.End(State{}) }, "a frame 'G' (State) instead of 'H' (Hello) or 'A' (Joined)"},
+		{Receiver, func(c *Conn) { c.Send(Hello{}); c.Send(Event{}); c.Send(Hello{}) }, "a frame 'H' (Hello) instead of 'G' (State)"},
+		{Receiver, func(c *Conn) { c.Send(Joined{}); c.Send(Joined{}) }, "a frame 'A' (Joined) instead of none after 'A' (Joined)"},
+		{Receiver, func(c *Conn) { c.Send(Result{}); c.Send(Event{}) }, "a frame 'E' (Event) after 'R' (Result), which is the last"},
+		{Receiver, func(c *Conn) { c.End(Offer{}) }, "a frame 'O' (Offer), which only a pusher may send"},
+		{Receiver, func(c *Conn) { c.frame('?', nil); c.Flush() }, "a frame '?', which is none"},
+		{Receiver, func(c *Conn) { c.Send(Hello{}); c.w.WriteString("G\x00\x10\x00\x01"); c.Flush() }, "a frame 'G' (State) of 1048577 bytes, and 1048576 are the most"},
+	} {
+		w, r := from(test.from)
+		test.send(w)
+		var err error
+		for err == nil {
+			_, err = r.Read()
+		}
+		var protocol *ProtocolError
+		if !errors.As(err, &protocol) || err.Error() != test.want {
+			t.Errorf("%v, not %s", err, test.want)
+		}
+	}
+	if _, _, err := Next[Join](reads(Receiver, "O\x00\x00\x00\x00")); err == nil || err.Error() != "a frame 'O' (Offer) instead of 'T' (Join)" {
+		t.Errorf("another frame: %v", err)
+	}
+}
+
 func TestBadFrames(t *testing.T) {
-	parse := func(raw string) error {
-		_, _, err := New(strings.NewReader(raw), io.Discard).Read()
-		return err
-	}
-	if err := parse("G\x00\x10\x00\x01"); err == nil || errors.Is(err, ErrEnded) {
-		t.Errorf("too large: %v", err)
-	}
-	for _, cut := range []string{"", "G", "G\x00\x00\x00\x05abcd"} {
-		if err := parse(cut); !errors.Is(err, ErrEnded) {
+	for _, cut := range []string{"", "O", "O\x00\x00\x00\x05abcd"} {
+		if _, err := reads(Receiver, cut).Read(); !errors.Is(err, ErrEnded) {
 			t.Errorf("%q: %v", cut, err)
 		}
 	}
-	if _, err := ParseList([]byte{1}); err == nil {
-		t.Error("a list of a byte")
+	for _, test := range []struct {
+		kind    Kind
+		payload string
+		want    string
+	}{
+		{'L', "\x01", "too short"},
+		{'L', zeros(33), "an object of type 0"},
+		{'L', "\x04" + zeros(32), "an object of type 4"}, // a commit
+		{'Q', "\x09" + zeros(32), "an object of type 9"},
+		{'J', zeros(33), "too short"},
+		{'G', "\x00\x00\x00\x04main" + zeros(32+8+63), "too short"},
+		{'O', "\x00\x00\x00\x05main", "too short"},
+		{'O', "\xff\xff\xff\xffmain", "too short"},
+		{'O', zeros(4 + 32), "invalid ref name"},
+		{'C', "abcde", "too short"},
+		{'C', zeros(32) + "\xff\xff\xff\xff", "too short"}, // of its metadata
+		{'D', "\x01" + zeros(32) + "\xff" + zeros(7), "object 0{64} of [0-9]+ bytes"},
+		{'D', "\x01" + zeros(32+8+1), "1 bytes too many"},
+		{'X', "\xff", "not UTF-8"},
+		{'A', "x", "1 bytes too many"},
+		{'R', "", "too short"},
+		{'R', "\x02\x00\x00\x00\x00", "2 where 0 or 1 has to be"},
+		{'R', "\x01\x00\x00\x00\x00\x00\x00\x00\x01", "too short"},
+	} {
+		_, err := decode(test.kind, []byte(test.payload))
+		var protocol *ProtocolError
+		if want := regexp.MustCompile("^a frame " + regexp.QuoteMeta(test.kind.String()) + ": .*" + test.want); !errors.As(err, &protocol) || !want.MatchString(err.Error()) {
+			t.Errorf("%v %.50q: %v, not %s", test.kind, test.payload, err, want)
+		}
 	}
-	if _, err := ParseList(make([]byte, 33)); err == nil {
-		t.Error("type 0")
+	if _, err := decode('C', make([]byte, 32+4+ostree.MaxMetadataSize+1)); err == nil || !strings.HasSuffix(err.Error(), " is too large") {
+		t.Errorf("a commit that is too large: %v", err)
 	}
-	if _, err := ParseList(append([]byte{byte(ostree.ObjectCommit)}, make([]byte, 32)...)); err == nil {
-		t.Error("a commit in a list")
+	if w, r := from(Pusher); w.Send(Failure{"\xff"}) != nil || next[Failure](t, r).Reason != "\ufffd" {
+		t.Error("what is not UTF-8 is sent")
 	}
-	if _, _, _, err := ParseCommit(append(make([]byte, 32), 0xff, 0xff, 0xff, 0xff)); err == nil {
-		t.Error("metadata that is not there")
+	for _, size := range []int{0, 1, 3} {
+		w, r := from(Receiver)
+		w.SendAll(Missing{bits: make([]byte, size)})
+		r.course = course{reader: Pusher, last: 'J'}
+		if _, err := ReadMissing(r, 9); err == nil || err.Error() != fmt.Sprintf("frames 'M' (Missing): %d bytes for 9 objects", size) {
+			t.Errorf("a bitmap of %d bytes for 9 objects: %v", size, err)
+		}
 	}
-	if _, _, err := ParseObject(append(append([]byte{1}, make([]byte, 32)...), 0xff, 0, 0, 0, 0, 0, 0, 0)); err == nil {
-		t.Error("an endless object")
-	}
-	end := func() ([]byte, error) { return nil, nil }
-	if _, err := ReadBitmap(9, end); err == nil {
-		t.Error("a bitmap of nothing")
-	}
-	if _, err := ReadBitmap(1, func() ([]byte, error) { return make([]byte, 1000), nil }); err == nil {
-		t.Error("a bitmap that does not end")
-	}
-	if err := New(strings.NewReader(""), io.Discard).PutObject(Entry{}, 5, strings.NewReader("1234")); err == nil {
+	if err := reads(Pusher, "").SendObject(Object{Size: 5}, strings.NewReader("1234")); err == nil {
 		t.Error("a body that is too short")
 	}
+	if err := reads(Pusher, "").Send(Join{zeros(MaxPayload + 1)}); err == nil {
+		t.Error("a frame that is too large is sent")
+	}
+}
+
+func zeros(n int) string { return strings.Repeat("\x00", n) }
+
+// TestTable compares the table with the types of messages, and with that of the page.
+func TestTable(t *testing.T) {
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for i := range frames {
+		row := &frames[i]
+		m := row.decode(&decoder{})
+		if m.Kind() != row.kind || reflect.TypeOf(m).Name() != row.name {
+			t.Errorf("%v has messages of the type %T, of the kind %v", row.kind, m, m.Kind())
+		}
+		rows = append(rows, fmt.Sprintf("| `%c` %s | %s | %s |", row.kind, row.name, row.from, when(row)))
+	}
+	line := regexp.MustCompile("(?m)^(\\| `[A-Z]` [A-Z][a-z]+ \\| [^|]* \\| [^|]* \\|) .*")
+	var said []string
+	for _, match := range line.FindAllSubmatch(page, -1) {
+		said = append(said, string(match[1]))
+	}
+	if diff := cmp.Diff(rows, said); diff != "" {
+		t.Errorf("the table of docs/protocol.md is another one (-code +page):\n%s", diff)
+	}
+}
+
+// when says what the page does of when a frame may come.
+func when(row *row) string {
+	switch row.use {
+	case anytime:
+		return "at any time"
+	case final:
+		return "at any time; its last"
+	}
+	after := "first"
+	if row.after != "" {
+		letters := strings.Split(row.after, "")
+		after = "after `" + strings.Join(letters, "`, `") + "`"
+	}
+	if row.use == series {
+		after += "; a series"
+	}
+	return after
 }
 
 // Whatever comes, reading it neither fails in other ways than with an error, nor
 // takes more memory than what has come.
 func FuzzRead(f *testing.F) {
-	f.Add([]byte("G\x00\x00\x00\x02[]G\x00\x00\x00\x00"))
-	f.Add([]byte("L\x00\x00\x00\x21\x01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))
-	f.Add([]byte("C\x00\x00\x00\x05abcde"))
+	f.Add([]byte("H\x00\x00\x00\x02x/G\x00\x00\x00\x00"))
+	f.Add([]byte("O\x00\x00\x00\x00C\x00\x00\x00\x00L\x00\x00\x00\x21\x01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))
+	f.Add([]byte("O\x00\x00\x00\x00C\x00\x00\x00\x05abcde"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		c := New(bytes.NewReader(raw), io.Discard)
-		for {
-			kind, payload, err := c.Read()
-			if err != nil {
-				return
+		for _, side := range []Side{Pusher, Receiver} {
+			c := reads(side, string(raw))
+			for {
+				m, err := c.Read()
+				if err != nil {
+					break
+				}
+				if rowOf(m.Kind()).from == side {
+					t.Errorf("the %s reads a frame %v", side, m.Kind())
+				}
 			}
-			switch kind {
-			case List:
-				ParseList(payload)
-			case Commit:
-				ParseCommit(payload)
-			case Wanted:
-				ParseSums(payload)
-			case Object:
-				ParseObject(payload)
-			case State:
-				done := false
-				ReadRefs[RefState](func() ([]byte, error) {
-					if done {
-						return nil, nil
-					}
-					done = true
-					return payload, nil
-				})
+		}
+	})
+}
+
+// FuzzDecode has each frame decoded. What is accepted is encoded in one way only.
+func FuzzDecode(f *testing.F) {
+	var list List
+	list.Add(Entry{ostree.ObjectFile, sum(1)})
+	for _, m := range []Message{
+		Hello{"x/y"}, State{{Ref: "main", Commit: sum(1), Timestamp: 2}}, Offer{{Ref: "a/b", Commit: sum(1)}},
+		Commit{Sum: sum(1), Detached: []byte("detached"), Object: []byte("object")}, Wanted{sum(1), sum(2)}, list,
+		Missing{bits: []byte{0x80}}, Object{Entry{ostree.ObjectDirTree, sum(1)}, 5}, Ask{{ostree.ObjectDirMeta, sum(1)}},
+		Failure{"tired"}, Event("{}\n"), Result{Error: "why", Hints: []string{"how"}, Moved: true}, Join{"x/y"}, Joined{},
+	} {
+		e := &encoder{}
+		m.encode(e)
+		f.Add(byte(m.Kind()), e.p)
+	}
+	f.Fuzz(func(t *testing.T, letter byte, payload []byte) {
+		kind := Kind(letter)
+		if rowOf(kind) == nil {
+			return
+		}
+		m, err := decode(kind, payload)
+		if err != nil {
+			var protocol *ProtocolError
+			if !errors.As(err, &protocol) {
+				t.Fatalf("an error of another kind: %v", err)
 			}
+			return
+		}
+		e := &encoder{}
+		m.encode(e)
+		if m.Kind() != kind || !bytes.Equal(e.p, payload) {
+			t.Errorf("%v: %q is encoded as %v %q", kind, payload, m.Kind(), e.p)
 		}
 	})
 }

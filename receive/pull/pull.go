@@ -116,6 +116,13 @@ func (p *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 	if err := p.pull(ctx, commits, 0); err != nil {
 		return fmt.Errorf("fetch the objects: %w", err)
 	}
+	if p.gateway == nil {
+		// libostree does not count what it copies.
+		var err error
+		if p.totals.Objects, p.totals.Bytes, err = p.q.Count(); err != nil {
+			return fmt.Errorf("count the objects: %w", err)
+		}
+	}
 	return p.q.Check(ctx)
 }
 

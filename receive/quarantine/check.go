@@ -64,6 +64,17 @@ func (q *Quarantine) Check(ctx context.Context) error {
 	return nil
 }
 
+// Count returns how many objects have arrived, and how many bytes their files have.
+func (q *Quarantine) Count() (objects int, bytes int64, err error) {
+	err = q.eachObject(func(e stream.Entry) {
+		if info, err := os.Lstat(q.objectPath(e)); err == nil {
+			objects++
+			bytes += info.Size()
+		}
+	})
+	return objects, bytes, err
+}
+
 // checkObject checks one object in the quarantine.
 func (q *Quarantine) checkObject(ctx context.Context, e stream.Entry) error {
 	f, err := os.OpenFile(q.objectPath(e), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -172,16 +171,12 @@ func Join(repo, secret string, stdin *os.File) (*net.UnixConn, error) {
 
 // sendHello tells the pusher how to join.
 func (f *Source) sendHello() error {
-	var hello stream.HelloMessage
+	var hello stream.Hello
 	var err error
 	if f.joins, err = listenForJoins(f.q); err == nil {
 		hello.Join = f.joins.secret(f.q)
 	} else {
 		f.sink.Log(report.Debug, fmt.Sprintf("No further channels: %v", err))
 	}
-	payload, err := json.Marshal(hello)
-	if err != nil {
-		return err
-	}
-	return f.pusher.conn.Write(stream.Hello, payload)
+	return f.pusher.conn.Send(hello)
 }

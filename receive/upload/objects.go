@@ -162,14 +162,11 @@ func (in *intake) read(conn *stream.Conn) error {
 		if conn.Buffered() == 0 {
 			submit() // rather than have it wait for more
 		}
-		payload, err := conn.ReadKind(stream.Object)
-		if err != nil || len(payload) == 0 {
+		object, more, err := stream.Next[stream.Object](conn)
+		if err != nil || !more {
 			return err
 		}
-		e, size, err := stream.ParseObject(payload)
-		if err != nil {
-			return err
-		}
+		e, size := object.Entry, object.Size
 		if err := in.claim(e); err != nil {
 			return err
 		}

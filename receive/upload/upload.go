@@ -66,7 +66,7 @@ func (f *Source) Commits(ctx context.Context, _ []ostree.Checksum) error {
 // sendState tells what the refs show, so that the pusher need not list it. What it is not told, it
 // lists; so those are left out whose commits are not there, or are known not to be whole.
 func (f *Source) sendState(have ostree.Refs) error {
-	var states []stream.RefState
+	var states stream.State
 	for _, ref := range have.Sorted() {
 		if len(states) == stream.MaxRefs {
 			break
@@ -77,31 +77,28 @@ func (f *Source) sendState(have ostree.Refs) error {
 		}
 		if !commit.Partial {
 			states = append(states, stream.RefState{
-				Ref: string(ref), Commit: have[ref].String(), Timestamp: commit.Timestamp,
-				Tree: [2]string{commit.Tree.Contents.String(), commit.Tree.Meta.String()},
+				Ref: ref, Commit: have[ref], Timestamp: commit.Timestamp, Tree: commit.Tree,
 			})
 		}
 		commit.Close()
 	}
-	return stream.WriteRefs(f.pusher.conn, stream.State, states)
+	return f.pusher.conn.SendAll(states)
 }
 
 func (f *Source) readOffer() (ostree.Refs, error) {
-	offered, err := stream.ReadRefs[stream.RefOffer](func() ([]byte, error) { return f.pusher.read(stream.Offer) })
-	if err != nil {
-		return nil, fmt.Errorf("refs of the pusher: %w", err)
-	}
-	source := ostree.Refs{}
-	for _, o := range offered {
-		ref, err := ostree.ParseRef(o.Ref)
+	offered := ostree.Refs{}
+	for {
+		offer, more, err := stream.Next[stream.Offer](f.pusher)
 		if err != nil {
-			return nil, quarantine.Fault(fmt.Errorf("refs of the pusher: %w", err))
+			return nil, fmt.Errorf("refs of the pusher: %w", err)
 		}
-		if source[ref], err = ostree.ParseChecksum(o.Commit); err != nil {
-			return nil, quarantine.Fault(fmt.Errorf("refs of the pusher: ref %s: %w", ref, err))
+		if !more {
+			return offered, nil
+		}
+		for _, o := range offer {
+			offered[o.Ref] = o.Commit
 		}
 	}
-	return source, nil
 }
 
 // readCommits stores and checks the commits that come, which have to be commits
@@ -112,42 +109,35 @@ func (f *Source) readCommits(ctx context.Context) error {
 		due[sum] = true
 	}
 	for {
-		payload, err := f.pusher.read(stream.Commit)
+		commit, more, err := stream.Next[stream.Commit](f.pusher)
 		if err != nil {
 			return fmt.Errorf("commits of the pusher: %w", err)
 		}
-		if len(payload) == 0 {
+		if !more {
 			return nil
 		}
-		sum, object, detached, err := stream.ParseCommit(payload)
-		if err != nil {
-			return err
+		if !due[commit.Sum] {
+			return fmt.Errorf("commit %s: nobody asked for it", commit.Sum)
 		}
-		if !due[sum] {
-			return fmt.Errorf("commit %s: nobody asked for it", sum)
+		delete(due, commit.Sum)
+		if err := f.storeCommit(ctx, commit); err != nil {
+			return fmt.Errorf("commit %s: %w", commit.Sum, err)
 		}
-		delete(due, sum)
-		if len(object) > ostree.MaxMetadataSize || len(detached) > ostree.MaxMetadataSize {
-			return fmt.Errorf("commit %s is too large", sum)
-		}
-		if err := f.storeCommit(ctx, sum, object, detached); err != nil {
-			return fmt.Errorf("commit %s: %w", sum, err)
-		}
-		f.count(int64(len(object) + len(detached)))
+		f.count(int64(len(commit.Object) + len(commit.Detached)))
 	}
 }
 
-func (f *Source) storeCommit(ctx context.Context, sum ostree.Checksum, object, detached []byte) error {
-	if err := ostree.CheckBytes(ostree.ObjectCommit, sum, object); err != nil {
+func (f *Source) storeCommit(ctx context.Context, commit stream.Commit) error {
+	if err := ostree.CheckBytes(ostree.ObjectCommit, commit.Sum, commit.Object); err != nil {
 		return err
 	}
-	if err := f.q.Write(stream.Entry{Type: ostree.ObjectCommit, Sum: sum}, object); err != nil {
+	if err := f.q.Write(stream.Entry{Type: ostree.ObjectCommit, Sum: commit.Sum}, commit.Object); err != nil {
 		return err
 	}
-	if len(detached) == 0 {
+	if len(commit.Detached) == 0 {
 		return nil
 	}
-	return f.q.Repo.WriteDetachedMetadata(ctx, sum, detached)
+	return f.q.Repo.WriteDetachedMetadata(ctx, commit.Sum, commit.Detached)
 }
 
 func (f *Source) count(bytes int64) {
@@ -157,7 +147,7 @@ func (f *Source) count(bytes int64) {
 
 // Objects says which commits are wanted, which may be none, and takes the objects that they need.
 func (f *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
-	if err := f.pusher.conn.WriteSums(stream.Wanted, commits); err != nil || len(commits) == 0 {
+	if err := f.pusher.conn.SendAll(stream.Wanted(commits)); err != nil || len(commits) == 0 {
 		return err
 	}
 	if err := f.q.MarkResumable(); err != nil {
@@ -179,7 +169,7 @@ func (f *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 
 // readList reads what the commits consist of, and answers what of it is missing.
 func (f *Source) readList(ctx context.Context) (map[stream.Entry]struct{}, error) {
-	var answer stream.Bitmap
+	var answer stream.Missing
 	missing := map[stream.Entry]struct{}{}
 	left := f.q.Resume(ctx)
 	n, err := f.readEntries(ctx, left, &answer, missing)
@@ -191,7 +181,7 @@ func (f *Source) readList(ctx context.Context) (map[stream.Entry]struct{}, error
 		return nil, err
 	}
 	f.sink.Log(report.Debug, fmt.Sprintf("Of %d objects, %d are missing", n, len(missing)))
-	return missing, f.pusher.conn.WriteBitmap(&answer)
+	return missing, f.pusher.conn.SendAll(answer)
 }
 
 // finishResume returns what is damaged of what an interrupted push has left.
@@ -203,20 +193,14 @@ func (f *Source) finishResume(left *quarantine.Resume) []quarantine.Taken {
 	return damaged
 }
 
-func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Bitmap, missing map[stream.Entry]struct{}) (n int, err error) {
+func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Missing, missing map[stream.Entry]struct{}) (n int, err error) {
 	for {
-		payload, err := f.pusher.read(stream.List)
-		if err != nil || len(payload) == 0 {
+		list, more, err := stream.Next[stream.List](f.pusher)
+		if err != nil || !more {
 			return n, err
 		}
-		entries, err := stream.ParseList(payload)
-		if err != nil {
-			return n, err
-		}
-		if n+len(entries) > stream.MaxObjects {
-			return n, quarantine.Fault(fmt.Errorf("more than %d objects", stream.MaxObjects))
-		}
-		for _, e := range entries {
+		for i := range list.Len() {
+			e := list.At(i)
 			if _, twice := missing[e]; twice {
 				return n, quarantine.Fault(fmt.Errorf("object %s is listed twice", e.Sum))
 			}
@@ -249,7 +233,7 @@ func (f *Source) readObjects(ctx context.Context, missing map[stream.Entry]struc
 				input.Close()
 				leave()
 			}
-			err := in.enter(stream.New(reader, io.Discard), done)
+			err := in.enter(stream.New(stream.Receiver, reader, io.Discard).After(stream.Join{}), done)
 			if err != nil {
 				input.Close()
 			}
@@ -267,7 +251,7 @@ func (f *Source) readObjects(ctx context.Context, missing map[stream.Entry]struc
 // Fetch asks the pusher for objects, but for those that an interrupted push has left, and takes them.
 func (f *Source) Fetch(ctx context.Context, missing []stream.Entry) error {
 	left := f.q.Resume(ctx)
-	var ask []stream.Entry
+	var ask stream.Ask
 	for i, e := range missing {
 		has, err := left.Take(e, i)
 		if err != nil {
@@ -284,7 +268,7 @@ func (f *Source) Fetch(ctx context.Context, missing []stream.Entry) error {
 	if len(ask) == 0 {
 		return nil
 	}
-	if err := f.pusher.conn.WriteEntries(stream.Ask, ask); err != nil {
+	if err := f.pusher.conn.SendAll(ask); err != nil {
 		return err
 	}
 	due := make(map[stream.Entry]struct{}, len(ask))

@@ -1,0 +1,434 @@
+// Package stream is the wire format in which an ostree-push and an ostree-receive of ours
+// talk, over the standard input and output of an ssh session. docs/protocol.md says what
+// each side owes the other; this is how a talk goes, with the letters of its frames:
+//
+//	pusher                         receiver
+//	                               the greeting
+//	                               H  how further channels join
+//	                               G… the refs that it has
+//	O… the refs that are pushed
+//	C… their commits
+//	                               J… the commits whose content it wants
+//	L… the objects of those
+//	                               M… which of them it lacks
+//	D… those objects
+//	                               Q… objects that it lacks all the same
+//	D… those objects; and so on, until it lacks none
+//	                               R  how it ended
+//
+// Where no content is wanted, R follows J. Frames with … come any number of times, with an
+// empty one after the last. The receiver may send E, an event, at any time, and R, if it
+// fails; the pusher may send X, why it gives up.
+//
+// On a further channel, which carries objects alone:
+//
+//	pusher                         receiver
+//	                               the greeting
+//	T  the secret that was in H
+//	                               A  it has joined
+//	D… objects
+//	                               R  how it ended
+//
+// A frame (frame.go) is a letter, a length and a payload. A payload is made of a few kinds
+// of values (encode.go). Each frame has a type of message, which encodes and decodes its
+// payload (message.go), and a row in the table of who may send it when (table.go), by which
+// Conn.Read refuses what may not come. A new frame is a type and a row.
+package stream
+
+import (
+	"slices"
+
+	"ostree-push/ostree"
+	"ostree-push/report"
+)
+
+// URL is what a pusher names as URL to ask for the stream.
+const URL = "-"
+
+// JoinURL is what a pusher names as URL on a further channel.
+const JoinURL = "+"
+
+const (
+	// MaxRefs is how many refs either side may name.
+	MaxRefs = 100_000
+	// MaxObjects is how many objects may be listed, or asked for.
+	MaxObjects = 50_000_000
+)
+
+// Message is what a frame says: one of the types below, as a value.
+type Message interface {
+	Kind() Kind
+	encode(*encoder)
+}
+
+// End is the empty frame after the last one of a series.
+type End struct {
+	Of Kind // the frames of the series
+}
+
+// Kind is that of the frames of the series.
+func (m End) Kind() Kind      { return m.Of }
+func (m End) encode(*encoder) {}
+
+// Reader is where messages come from: a Conn, or something that reads from one.
+type Reader interface {
+	Read() (Message, error)
+}
+
+// Next reads a message, which has to be an M. more is false at the end of a series of them. A
+// Failure that comes instead is returned as the error, everything else as a *ProtocolError.
+func Next[M Message](r Reader) (m M, more bool, err error) {
+	got, err := r.Read()
+	if err != nil {
+		return m, false, err
+	}
+	switch got := got.(type) {
+	case M:
+		return got, true, nil
+	case Failure:
+		return m, false, got
+	case End:
+		if got.Of == m.Kind() {
+			return m, false, nil
+		}
+	}
+	return m, false, protocolError("a frame %v instead of %v", got.Kind(), m.Kind())
+}
+
+// Hello says how to join.
+type Hello struct {
+	Join string // the secret; "": there are no further channels
+}
+
+// Kind is H.
+func (m Hello) Kind() Kind           { return 'H' }
+func (m Hello) encode(e *encoder)    { e.restText(m.Join) }
+func decodeHello(d *decoder) Message { return Hello{d.restText()} }
+
+// State has refs of the receiver which the pusher may push.
+type State []RefState
+
+// RefState is a ref of the receiver, and the commit that it shows.
+type RefState struct {
+	Ref       ostree.Ref
+	Commit    ostree.Checksum
+	Timestamp uint64 // in seconds since 1970
+	Tree      ostree.Tree
+}
+
+// Kind is G.
+func (m State) Kind() Kind { return 'G' }
+func (m State) count() int { return len(m) }
+
+func (m State) encode(e *encoder) {
+	for _, r := range m {
+		e.item()
+		e.text(string(r.Ref))
+		e.checksum(r.Commit)
+		e.uint64(r.Timestamp)
+		e.tree(r.Tree)
+	}
+}
+
+func decodeState(d *decoder) Message {
+	var m State
+	for d.more() {
+		m = append(m, RefState{Ref: d.ref(), Commit: d.checksum(), Timestamp: d.uint64(), Tree: d.tree()})
+	}
+	return m
+}
+
+// Offer has refs that are pushed.
+type Offer []RefOffer
+
+// RefOffer is a ref of the pusher, and the commit that it shows.
+type RefOffer struct {
+	Ref    ostree.Ref
+	Commit ostree.Checksum
+}
+
+// Kind is O.
+func (m Offer) Kind() Kind { return 'O' }
+func (m Offer) count() int { return len(m) }
+
+func (m Offer) encode(e *encoder) {
+	for _, r := range m {
+		e.item()
+		e.text(string(r.Ref))
+		e.checksum(r.Commit)
+	}
+}
+
+func decodeOffer(d *decoder) Message {
+	var m Offer
+	for d.more() {
+		m = append(m, RefOffer{Ref: d.ref(), Commit: d.checksum()})
+	}
+	return m
+}
+
+// Commit is a commit of an offered ref. Neither its object nor its detached metadata is larger
+// than ostree.MaxMetadataSize.
+type Commit struct {
+	Sum      ostree.Checksum
+	Detached []byte // empty: there is none
+	Object   []byte
+}
+
+// Kind is C.
+func (m Commit) Kind() Kind { return 'C' }
+
+func (m Commit) encode(e *encoder) {
+	e.checksum(m.Sum)
+	e.bytes(m.Detached)
+	e.rest(m.Object)
+}
+
+func decodeCommit(d *decoder) Message {
+	m := Commit{Sum: d.checksum(), Detached: d.bytes(), Object: d.rest()}
+	if max(len(m.Object), len(m.Detached)) > ostree.MaxMetadataSize {
+		d.fail("commit %s is too large", m.Sum)
+	}
+	return m
+}
+
+// Wanted has offered commits whose content is wanted.
+type Wanted []ostree.Checksum
+
+// Kind is J.
+func (m Wanted) Kind() Kind { return 'J' }
+func (m Wanted) count() int { return len(m) }
+
+func (m Wanted) encode(e *encoder) {
+	for _, sum := range m {
+		e.item()
+		e.checksum(sum)
+	}
+}
+
+func decodeWanted(d *decoder) Message {
+	var m Wanted
+	for d.more() {
+		m = append(m, d.checksum())
+	}
+	return m
+}
+
+// Entry names an object.
+type Entry struct {
+	Type ostree.ObjectType
+	Sum  ostree.Checksum
+}
+
+// Name returns the name of the object's file in an archive repository, less the directory:
+// its checksum, and what it is.
+func (e Entry) Name() string { return e.Sum.String() + "." + e.Type.Extension() }
+
+// entrySize is the size of the name of an object on the wire, in bytes.
+const entrySize = 1 + len(ostree.Checksum{})
+
+// ListSize is how many objects one List has at most.
+const ListSize = MaxPayload / entrySize
+
+// List has objects that the wanted commits consist of. They are kept as they travel: there may
+// be many lists.
+type List struct{ packed []byte }
+
+// Add appends an object. A list that has ListSize of them takes no more.
+func (m *List) Add(entry Entry) {
+	e := encoder{p: m.packed}
+	e.name(entry)
+	m.packed = e.p
+}
+
+// Len returns how many objects there are.
+func (m List) Len() int { return len(m.packed) / entrySize }
+
+// At returns the object i.
+func (m List) At(i int) Entry {
+	d := decoder{p: m.packed[i*entrySize:]}
+	return d.name()
+}
+
+// Kind is L.
+func (m List) Kind() Kind        { return 'L' }
+func (m List) count() int        { return m.Len() }
+func (m List) encode(e *encoder) { e.rest(m.packed) }
+
+func decodeList(d *decoder) Message {
+	m := List{d.p}
+	for d.more() {
+		d.name()
+	}
+	return m
+}
+
+// Missing is a bitmap of those of the objects of all lists that are missing, in their order. Its
+// frames have one part of it each; ReadMissing reads the whole.
+type Missing struct {
+	bits []byte // the first object in the highest bit of the first byte
+	n    int    // objects
+}
+
+// Add appends an object.
+func (m *Missing) Add(missing bool) {
+	if m.n%8 == 0 {
+		m.bits = append(m.bits, 0)
+	}
+	if missing {
+		m.Set(m.n)
+	}
+	m.n++
+}
+
+// Set says of the object i that it is missing.
+func (m *Missing) Set(i int) { m.bits[i/8] |= 0x80 >> (i % 8) }
+
+// Has reports whether the object i is missing.
+func (m Missing) Has(i int) bool { return m.bits[i/8]&(0x80>>(i%8)) != 0 }
+
+// Count returns how many objects are missing.
+func (m Missing) Count() (n int) {
+	for i := range m.n {
+		if m.Has(i) {
+			n++
+		}
+	}
+	return n
+}
+
+// Kind is M.
+func (m Missing) Kind() Kind { return 'M' }
+func (m Missing) count() int { return m.n }
+
+func (m Missing) encode(e *encoder) {
+	for part := range slices.Chunk(m.bits, MaxPayload) {
+		e.item()
+		e.rest(part)
+	}
+}
+
+func decodeMissing(d *decoder) Message {
+	bits := d.rest()
+	return Missing{bits, 8 * len(bits)}
+}
+
+// ReadMissing reads all frames of the bitmap of n objects.
+func ReadMissing(r Reader, n int) (Missing, error) {
+	all := Missing{n: n}
+	for {
+		part, more, err := Next[Missing](r)
+		if err != nil {
+			return Missing{}, err
+		}
+		all.bits = append(all.bits, part.bits...)
+		if len(all.bits) > (n+7)/8 || !more && len(all.bits) < (n+7)/8 {
+			return Missing{}, protocolError("frames %v: %d bytes for %d objects", all.Kind(), len(all.bits), n)
+		}
+		if !more {
+			return all, nil
+		}
+	}
+}
+
+// Object is an object that the receiver lacks. Its bytes follow the frame, in the form in which
+// archive repositories store them.
+type Object struct {
+	Entry
+	Size int64 // in bytes
+}
+
+// Kind is D.
+func (m Object) Kind() Kind { return 'D' }
+
+func (m Object) encode(e *encoder) {
+	e.name(m.Entry)
+	e.uint64(uint64(m.Size))
+}
+
+func decodeObject(d *decoder) Message {
+	const most = 1 << 62
+	entry, size := d.name(), d.uint64()
+	if size > most {
+		d.fail("object %s of %d bytes", entry.Sum, size)
+	}
+	return Object{entry, int64(size)}
+}
+
+// Ask has objects that are missing all the same, whether they were listed or not.
+type Ask []Entry
+
+// Kind is Q.
+func (m Ask) Kind() Kind { return 'Q' }
+func (m Ask) count() int { return len(m) }
+
+func (m Ask) encode(e *encoder) {
+	for _, entry := range m {
+		e.item()
+		e.name(entry)
+	}
+}
+
+func decodeAsk(d *decoder) Message {
+	var m Ask
+	for d.more() {
+		m = append(m, d.name())
+	}
+	return m
+}
+
+// Failure says why the pusher gives up. It is also the error that the receiver gets.
+type Failure struct{ Reason string }
+
+func (m Failure) Error() string { return "the pusher gave up: " + m.Reason }
+
+// Kind is X.
+func (m Failure) Kind() Kind           { return 'X' }
+func (m Failure) encode(e *encoder)    { e.restText(m.Reason) }
+func decodeFailure(d *decoder) Message { return Failure{d.restText()} }
+
+// Event is a line of events, as package report writes and reads it.
+type Event []byte
+
+// Kind is E.
+func (m Event) Kind() Kind           { return 'E' }
+func (m Event) encode(e *encoder)    { e.rest(m) }
+func decodeEvent(d *decoder) Message { return Event(d.rest()) }
+
+// Result says how the receiver ended.
+type Result report.Ended
+
+// Kind is R.
+func (m Result) Kind() Kind { return 'R' }
+
+func (m Result) encode(e *encoder) {
+	e.bool(m.Moved)
+	e.text(m.Error)
+	for _, hint := range m.Hints {
+		e.text(hint)
+	}
+}
+
+func decodeResult(d *decoder) Message {
+	m := Result{Moved: d.bool(), Error: d.text()}
+	for d.more() {
+		m.Hints = append(m.Hints, d.text())
+	}
+	return m
+}
+
+// Join has the secret, on a further channel.
+type Join struct{ Secret string }
+
+// Kind is T.
+func (m Join) Kind() Kind           { return 'T' }
+func (m Join) encode(e *encoder)    { e.restText(m.Secret) }
+func decodeJoin(d *decoder) Message { return Join{d.restText()} }
+
+// Joined says, on a further channel, that it has joined.
+type Joined struct{}
+
+// Kind is A.
+func (m Joined) Kind() Kind         { return 'A' }
+func (m Joined) encode(*encoder)    {}
+func decodeJoined(*decoder) Message { return Joined{} }
