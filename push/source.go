@@ -21,7 +21,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ostree-push/ostree"
-	"ostree-push/receive"
 	"ostree-push/report"
 )
 
@@ -52,7 +51,7 @@ func newSource(repo *ostree.Repo, refs ostree.Refs, warn func(string)) (*source,
 	s := &source{
 		repo:      repo,
 		refs:      refs,
-		secret:    receive.EventsPrefix + hex.EncodeToString(random[:]),
+		secret:    report.EventsPrefix + hex.EncodeToString(random[:]),
 		config:    pullConfig(repo),
 		dirs:      append([]string{repo.Path()}, repo.Parents()...),
 		warn:      warn,

@@ -334,10 +334,6 @@ func (cl *commandLine) eventLevel(c *config.Config) report.Level {
 // a pusher, who may do less.
 const RestrictedEnv = config.RestrictedEnv
 
-// EventsPrefix begins the first segment of the path of a URL that is served by
-// a pusher which reads a receiver's events from its standard output.
-const EventsPrefix = "push-"
-
 // transport names the way that objects travel from a source.
 func transport(source string) string {
 	if source == stream.URL {
@@ -355,5 +351,5 @@ func transport(source string) string {
 
 func readsEvents(source string) bool {
 	u, err := url.Parse(source)
-	return err == nil && strings.HasPrefix(u.Path, "/"+EventsPrefix)
+	return err == nil && strings.HasPrefix(u.Path, "/"+report.EventsPrefix)
 }

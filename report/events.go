@@ -11,6 +11,10 @@ import (
 // the events: a reader takes lines of another version for plain output.
 const eventPrefix = `{"ostree-push":1,`
 
+// EventsPrefix begins the first segment of the path of a URL that is served by
+// a pusher which reads a receiver's events from its standard output.
+const EventsPrefix = "push-"
+
 // event is one event; exactly one of the fields is set.
 type event struct {
 	Log      *logLine  `json:"log,omitempty"`
