@@ -65,7 +65,7 @@ func (e *encoder) parts(most int) iter.Seq[[]byte] {
 	}
 }
 
-// decoder takes values from the front of a payload. After the first that is wrong, all are zero.
+// decoder takes values from the front of a payload. After the first that is wrong, all others are 0 or empty.
 type decoder struct {
 	p   []byte
 	err error
@@ -80,7 +80,7 @@ func (d *decoder) fail(format string, args ...any) {
 
 var errShort = errors.New("it is too short")
 
-// take takes n bytes; all zero, if there are no more so many.
+// take takes n bytes, or returns as many zeros if there are fewer left.
 func (d *decoder) take(n int) []byte {
 	if n > len(d.p) {
 		d.fail("%w", errShort)
@@ -159,7 +159,7 @@ func (d *decoder) name() Entry {
 	return e
 }
 
-// end returns what was wrong, were it only that there is more.
+// end returns what was wrong. It is also an error if bytes are left over.
 func (d *decoder) end() error {
 	if d.more() {
 		d.fail("%d bytes too many", len(d.p))

@@ -51,6 +51,8 @@ const JoinURL = "+"
 const (
 	// MaxRefs is how many refs either side may name.
 	MaxRefs = 100_000
+	// MaxChannels is how many channels one push has at most, the first one included.
+	MaxChannels = 16
 	// MaxObjects is how many objects may be listed, or asked for.
 	MaxObjects = 50_000_000
 )
@@ -66,7 +68,7 @@ type End struct {
 	Of Kind // the frames of the series
 }
 
-// Kind is that of the frames of the series.
+// Kind returns the kind of the frames of the series.
 func (m End) Kind() Kind      { return m.Of }
 func (m End) encode(*encoder) {}
 
@@ -100,7 +102,7 @@ type Hello struct {
 	Join string // the secret; "": there are no further channels
 }
 
-// Kind is H.
+// Kind returns 'H'.
 func (m Hello) Kind() Kind           { return 'H' }
 func (m Hello) encode(e *encoder)    { e.restText(m.Join) }
 func decodeHello(d *decoder) Message { return Hello{d.restText()} }
@@ -116,7 +118,7 @@ type RefState struct {
 	Tree      ostree.Tree
 }
 
-// Kind is G.
+// Kind returns 'G'.
 func (m State) Kind() Kind { return 'G' }
 func (m State) count() int { return len(m) }
 
@@ -147,7 +149,7 @@ type RefOffer struct {
 	Commit ostree.Checksum
 }
 
-// Kind is O.
+// Kind returns 'O'.
 func (m Offer) Kind() Kind { return 'O' }
 func (m Offer) count() int { return len(m) }
 
@@ -175,7 +177,7 @@ type Commit struct {
 	Object   []byte
 }
 
-// Kind is C.
+// Kind returns 'C'.
 func (m Commit) Kind() Kind { return 'C' }
 
 func (m Commit) encode(e *encoder) {
@@ -195,7 +197,7 @@ func decodeCommit(d *decoder) Message {
 // Wanted has offered commits whose content is wanted.
 type Wanted []ostree.Checksum
 
-// Kind is J.
+// Kind returns 'J'.
 func (m Wanted) Kind() Kind { return 'J' }
 func (m Wanted) count() int { return len(m) }
 
@@ -250,7 +252,7 @@ func (m List) At(i int) Entry {
 	return d.name()
 }
 
-// Kind is L.
+// Kind returns 'L'.
 func (m List) Kind() Kind        { return 'L' }
 func (m List) count() int        { return m.Len() }
 func (m List) encode(e *encoder) { e.rest(m.packed) }
@@ -297,7 +299,7 @@ func (m Missing) Count() (n int) {
 	return n
 }
 
-// Kind is M.
+// Kind returns 'M'.
 func (m Missing) Kind() Kind { return 'M' }
 func (m Missing) count() int { return m.n }
 
@@ -338,7 +340,7 @@ type Object struct {
 	Size int64 // in bytes
 }
 
-// Kind is D.
+// Kind returns 'D'.
 func (m Object) Kind() Kind { return 'D' }
 
 func (m Object) encode(e *encoder) {
@@ -358,7 +360,7 @@ func decodeObject(d *decoder) Message {
 // Ask has objects that are missing all the same, whether they were listed or not.
 type Ask []Entry
 
-// Kind is Q.
+// Kind returns 'Q'.
 func (m Ask) Kind() Kind { return 'Q' }
 func (m Ask) count() int { return len(m) }
 
@@ -382,7 +384,7 @@ type Failure struct{ Reason string }
 
 func (m Failure) Error() string { return "the pusher gave up: " + m.Reason }
 
-// Kind is X.
+// Kind returns 'X'.
 func (m Failure) Kind() Kind           { return 'X' }
 func (m Failure) encode(e *encoder)    { e.restText(m.Reason) }
 func decodeFailure(d *decoder) Message { return Failure{d.restText()} }
@@ -390,7 +392,7 @@ func decodeFailure(d *decoder) Message { return Failure{d.restText()} }
 // Event is a line of events, as package report writes and reads it.
 type Event []byte
 
-// Kind is E.
+// Kind returns 'E'.
 func (m Event) Kind() Kind           { return 'E' }
 func (m Event) encode(e *encoder)    { e.rest(m) }
 func decodeEvent(d *decoder) Message { return Event(d.rest()) }
@@ -398,7 +400,7 @@ func decodeEvent(d *decoder) Message { return Event(d.rest()) }
 // Result says how the receiver ended.
 type Result report.Ended
 
-// Kind is R.
+// Kind returns 'R'.
 func (m Result) Kind() Kind { return 'R' }
 
 func (m Result) encode(e *encoder) {
@@ -420,7 +422,7 @@ func decodeResult(d *decoder) Message {
 // Join has the secret, on a further channel.
 type Join struct{ Secret string }
 
-// Kind is T.
+// Kind returns 'T'.
 func (m Join) Kind() Kind           { return 'T' }
 func (m Join) encode(e *encoder)    { e.restText(m.Secret) }
 func decodeJoin(d *decoder) Message { return Join{d.restText()} }
@@ -428,7 +430,7 @@ func decodeJoin(d *decoder) Message { return Join{d.restText()} }
 // Joined says, on a further channel, that it has joined.
 type Joined struct{}
 
-// Kind is A.
+// Kind returns 'A'.
 func (m Joined) Kind() Kind         { return 'A' }
 func (m Joined) encode(*encoder)    {}
 func decodeJoined(*decoder) Message { return Joined{} }

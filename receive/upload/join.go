@@ -29,7 +29,7 @@ const (
 	// joinTime is how long somebody who connects to it may take to say why.
 	joinTime = 10 * time.Second
 	// maxJoined is how many sessions may join.
-	maxJoined = 15
+	maxJoined = stream.MaxChannels - 1
 )
 
 // joined is what the receiver says to a session that may join.
