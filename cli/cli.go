@@ -39,6 +39,8 @@ type Program struct {
 	Name        string
 	Description string
 	Examples    string // lines, as they are shown
+	// Vars are what ${NAME} stands for in the tags of the grammar.
+	Vars map[string]string
 }
 
 // helpWidth is the most columns that --help takes.
@@ -78,7 +80,7 @@ func (p Program) parser(grammar any, options ...kong.Option) *kong.Kong {
 	parser, err := kong.New(grammar, append(options,
 		kong.Name(p.Name),
 		kong.Description(p.Description),
-		kong.Vars{"version": p.version()},
+		kong.Vars{"version": p.version()}.CloneWith(p.Vars),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: helpWidth}),
 		kong.Help(p.help),
 	)...)

@@ -12,10 +12,6 @@ import (
 	"ostree-push/stream"
 )
 
-// This file spreads the objects of a large push over several channels of the ssh
-// connection (docs/protocol.md): one channel carries no more than its window in
-// a round trip.
-
 const (
 	// spreadBytes is how much has been sent, and how much is to come, before it is
 	// worth while to open further channels, if that cannot be told beforehand.
@@ -36,7 +32,9 @@ func channelsFor(roundTrip time.Duration) int {
 	return max(defaultChannels, int(min(roundTrip/spreadTime, mostChannels)))
 }
 
-// sender sends the missing objects. All channels take them from one list.
+// sender sends the missing objects, over several channels of the ssh connection if the push is large
+// (docs/protocol.md), since one channel carries no more than its window in a round trip. All channels
+// take objects from one list.
 type sender struct {
 	s      *streamPush
 	ctx    context.Context // ends when the objects are sent, or cannot be
@@ -83,7 +81,7 @@ func (x *sender) run() error {
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
-	return x.s.allSent()
+	return x.s.endObjects()
 }
 
 // send sends objects on a channel until there are no more.
@@ -120,7 +118,7 @@ func (x *sender) take() (stream.Entry, bool) {
 // seems to be worth it.
 func (x *sender) count(size int64) {
 	x.s.count(size)
-	x.s.resumable.Store(true)
+	x.s.anySent.Store(true)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sent++

@@ -16,6 +16,7 @@ import (
 
 	"ostree-push/cli"
 	"ostree-push/report"
+	"ostree-push/stream"
 )
 
 // commandLine is the program's grammar.
@@ -30,7 +31,7 @@ type commandLine struct {
 	Identity []string `short:"i" sep:"none" help:"Identity file for ssh." placeholder:"FILE"`
 	Option   []string `short:"o" sep:"none" help:"Option for ssh; may be repeated." placeholder:"OPTION"`
 	// Transport is how objects travel.
-	Transport string `enum:"auto,stream,tunnel" default:"auto" help:"How objects travel: in one stream, or pulled through a tunnel. The default, auto, is the stream if the server knows it." placeholder:"auto|stream|tunnel"`
+	Transport string `enum:"${transports}" default:"auto" help:"How objects travel: in one stream, or pulled through a tunnel. The default, auto, is the stream if the server knows it." placeholder:"${transport_choice}"`
 	Channels  *int   `help:"Sessions that the stream of a large push is spread over, at most; default: 4, and up to 10 over a long line." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the result as JSON on standard output."`
 
@@ -39,9 +40,6 @@ type commandLine struct {
 	dest     dest
 	patience time.Duration // with a receiver that says nothing
 }
-
-// maxChannels is as many as a receiver takes.
-const maxChannels = 16
 
 // AfterApply checks what the grammar cannot say, so that it is a usage error.
 // kong calls it.
@@ -57,8 +55,8 @@ func (cl *commandLine) AfterApply() error {
 	if len(cl.Identity) > 1 {
 		return errors.New("option -i can only be specified once")
 	}
-	if cl.Channels != nil && (*cl.Channels < 1 || *cl.Channels > maxChannels) {
-		return fmt.Errorf("--channels must be from 1 to %d", maxChannels)
+	if cl.Channels != nil && (*cl.Channels < 1 || *cl.Channels > stream.MaxChannels) {
+		return fmt.Errorf("--channels must be from 1 to %d", stream.MaxChannels)
 	}
 	if len(cl.Command) == 0 {
 		cl.Command = []string{"ostree-receive-1", "ostree-receive"}
@@ -103,7 +101,7 @@ func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
 // MainPatient is the program, with another patience with a receiver that says nothing.
 func MainPatient(patience time.Duration, name string, args []string, _, stdout, stderr *os.File) int {
 	cl := commandLine{patience: patience}
-	program := cli.Program{Name: name, Description: "Push commits of an OSTree repository to another one over SSH.", Examples: examples}
+	program := cli.Program{Name: name, Description: "Push commits of an OSTree repository to another one over SSH.", Examples: examples, Vars: transportVars()}
 	if status, ok := program.Parse(&cl, args, stdout, stderr); !ok {
 		return status
 	}

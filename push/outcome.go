@@ -14,7 +14,34 @@ import (
 	"ostree-push/stream"
 )
 
-// This file is about how a remote command has ended, and what is to be said of that.
+// outcome is how a remote command ended.
+type outcome struct {
+	status   int
+	greeting greeting
+	hold     *holder  // what it printed, but for noise
+	noise    []byte   // what came on standard output before a greeting, or instead of it
+	said     []string // the last lines that were no events
+	crash    string   // the first line of what a program of ours says when it crashes
+}
+
+// greeting is whether the command has begun as a receiver does.
+type greeting int
+
+const (
+	notGreeted   greeting = iota // it may be no receiver
+	greeted                      // it is one of ours
+	noneExpected                 // with this transport, receivers do not
+)
+
+// ended notes the exit status of the command, if err is one. Otherwise it returns err.
+func (o *outcome) ended(err error) error {
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	o.status = exit.status
+	return nil
+}
 
 var (
 	// cannotLoad is what loaders say of a program that lacks a library. Shells have the same exit
@@ -28,13 +55,13 @@ var (
 
 // notFound reports whether the command does not exist.
 func (o outcome) notFound() bool {
-	return o.way != streamWay && o.status == commandNotFound && !cannotLoad.MatchString(strings.Join(o.said, "\n"))
+	return o.greeting != greeted && o.status == commandNotFound && !cannotLoad.MatchString(strings.Join(o.said, "\n"))
 }
 
 // fromOldReceiver reports whether what did not greet may be a receiver that does not know the
 // stream, or not this version of it.
 func (o outcome) fromOldReceiver() bool {
-	if o.way != noWay {
+	if o.greeting != notGreeted {
 		return false
 	}
 	said := strings.Join(o.said, "\n")
@@ -43,8 +70,8 @@ func (o outcome) fromOldReceiver() bool {
 }
 
 // failure says why a command has failed, nil if it has not.
-func (r *receiverRun) failure(name string, o outcome) error {
-	if end := r.heard.end(); end != nil && end.Error != "" {
+func (r *remote) failure(name string, o outcome) error {
+	if end := r.said.end(); end != nil && end.Error != "" {
 		err := fmt.Errorf("on the server: %s", report.Printable(strings.ReplaceAll(end.Error, "\n", "; ")))
 		for i := len(end.Hints) - 1; i >= 0; i-- {
 			err = cli.Hint(err, "%s", report.Printable(end.Hints[i]))
@@ -52,23 +79,23 @@ func (r *receiverRun) failure(name string, o outcome) error {
 		return err
 	}
 	switch {
-	case o.way == noWay && o.status == 0:
+	case o.greeting == notGreeted && o.status == 0:
 		return o.startUpHint(o.because(fmt.Errorf("%s on the server does not begin as a receiver does", name)))
-	case o.way == streamWay && o.status == 0 && r.heard.end() == nil:
+	case o.greeting == greeted && o.status == 0 && r.said.end() == nil:
 		return fmt.Errorf("%s on the server has not said how it ended", name)
 	case o.status == 0:
 		return nil
 	case o.crash != "":
 		return cli.Hint(fmt.Errorf("%s crashed on the server with exit status %d: %s", name, o.status, report.Printable(o.crash)),
 			"where it is about memory, the limits of the account or of the machine are too low for this push")
-	case o.way != noWay && (o.status == sshFailed || isSignal(o.status)):
+	case o.greeting != notGreeted && (o.status == sshFailed || isSignal(o.status)):
 		return cli.Hint(fmt.Errorf("%s was ended on the server by %s", name, signalOf(o.status)),
 			"the server's log may say who did that: the kernel does where memory is short")
 	}
 	return o.startUpHint(o.because(fmt.Errorf("%s failed on the server with exit status %d", name, o.status)))
 }
 
-// isSignal reports whether an exit status is that of a shell whose command a signal ended.
+// isSignal reports whether a shell has that exit status if a signal ended its command.
 func isSignal(status int) bool {
 	const base, most = 128, 64
 	return status > base && status <= base+most
@@ -96,50 +123,47 @@ func (o outcome) startUpHint(err error) error {
 		return cli.Hint(err, "a start-up file of the account (.bashrc and the like) prints too much: it should print nothing where there is no terminal")
 	case len(o.noise) > 0:
 		return cli.Hint(err, "the account on the server may not be one that can receive; if a start-up file of it (.bashrc and the like) prints this, it should print nothing where there is no terminal")
-	case len(o.said) == 0 && o.way != streamWay:
+	case len(o.said) == 0 && o.greeting != greeted:
 		return cli.Hint(err, "the account on the server has to be able to run the receiver: ssh to it and try that")
 	}
 	return err
 }
 
 // hinted adds what can be done after an error that interrupted the push.
-func (r *receiverRun) hinted(o outcome, err error) error {
+func (r *remote) hinted(o outcome, err error) error {
 	var (
 		lost   *lostError
 		silent *silentError
 	)
-	killed := r.heard.end() == nil && o.way != noWay && (o.status == sshFailed || isSignal(o.status))
+	killed := r.said.end() == nil && o.greeting != notGreeted && (o.status == sshFailed || isSignal(o.status))
 	switch {
 	case errors.As(err, &silent):
 		return cli.Hint(err, "push again when the server works; that shows what has become of the refs as well")
 	case !errors.As(err, &lost) && !killed:
 		return err
-	case o.way == streamWay && r.moved() == report.MovedNo && r.stream.resumable.Load():
+	case o.greeting == greeted && r.moved() == report.MovedNo && r.current.resumable():
 		return cli.Hint(err, "push again: what has arrived is not sent again")
 	}
 	return cli.Hint(err, "push again: that shows what has become of the refs as well")
 }
 
 // moved is what is known of the refs on the server.
-func (r *receiverRun) moved() report.Moved {
-	r.heard.mu.Lock()
-	defer r.heard.mu.Unlock()
+func (r *remote) moved() report.Moved {
+	end := r.said.end()
 	switch {
 	case r.dryRun:
 		return report.MovedNo
-	case r.heard.moved || r.heard.ended != nil && r.heard.ended.Moved:
+	case r.said.refMoved() || end != nil && end.Moved:
 		return report.MovedYes
-	case r.heard.ended != nil:
-		return report.MovedNo
-	case r.stream != nil && r.stream.mayMove.Load():
-		return report.MovedUnknown
-	}
-	select {
-	case <-r.started:
-		return report.MovedUnknown
-	default:
+	case end != nil:
 		return report.MovedNo
 	}
+	for _, t := range r.transports {
+		if t.mayMove() {
+			return report.MovedUnknown
+		}
+	}
+	return report.MovedNo
 }
 
 // remoteErrors is the standard error of a remote command.

@@ -18,8 +18,11 @@ type silence struct {
 	host     string
 	patience time.Duration
 	expects  atomic.Bool // the receiver is one that says that it is alive
-	heard    atomic.Bool // something, since the last look
+	speaks   atomic.Bool // it has said something since the last look
 }
+
+// broken says that the receiver has said something.
+func (s *silence) broken() { s.speaks.Store(true) }
 
 // watch returns a context that ends when the receiver has said nothing for too long.
 func (s *silence) watch(parent context.Context) (ctx context.Context, stop func()) {
@@ -35,7 +38,7 @@ func (s *silence) watch(parent context.Context) (ctx context.Context, stop func(
 			case <-ctx.Done():
 				return
 			}
-			if s.heard.Swap(false) || !s.expects.Load() {
+			if s.speaks.Swap(false) || !s.expects.Load() {
 				silent = 0
 			}
 		}
@@ -49,7 +52,7 @@ func (s *silence) reader(r io.Reader) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		n, err := r.Read(p)
 		if n > 0 {
-			s.heard.Store(true)
+			s.broken()
 		}
 		return n, err
 	})
@@ -59,7 +62,7 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// silentError is that a receiver has said nothing for too long.
+// silentError says that a receiver has said nothing for too long.
 type silentError struct {
 	host     string
 	patience time.Duration

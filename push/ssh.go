@@ -22,9 +22,9 @@ import (
 	"ostree-push/report"
 )
 
-// connection is a master connection of OpenSSH's ssh: the user's own client,
+// sshConnection is a master connection of OpenSSH's ssh: the user's own client,
 // with the user's configuration, agent and keys.
-type connection struct {
+type sshConnection struct {
 	dest    dest
 	options []string // of the user
 	quiet   []string // keep the user's configuration from what a session cannot have
@@ -50,15 +50,15 @@ const (
 	firstPause = 500 * time.Millisecond
 )
 
-// errClosedEarly is that the server closed the connection before the key exchange.
+// errClosedEarly says that the server closed the connection before the key exchange.
 var errClosedEarly = errors.New("the server closed the connection before the key exchange")
 
 // connect starts the master connection and waits until it is ready. Whatever
 // ssh has to say or to ask goes to the user directly.
-func connect(ctx context.Context, d dest, options []string, text *report.Text) (*connection, error) {
+func connect(ctx context.Context, d dest, options []string, text *report.Text) (*sshConnection, error) {
 	quiet := quietOptions(ctx)
 	for try, pause := 1, firstPause; ; try, pause = try+1, 2*pause {
-		c := &connection{dest: d, options: options, quiet: quiet, text: text, exited: make(chan struct{})}
+		c := &sshConnection{dest: d, options: options, quiet: quiet, text: text, exited: make(chan struct{})}
 		err := c.start(ctx)
 		if err == nil {
 			return c, nil
@@ -81,7 +81,7 @@ func connect(ctx context.Context, d dest, options []string, text *report.Text) (
 }
 
 // start starts the master connection once. After an error, nothing of it is left.
-func (c *connection) start(ctx context.Context) (err error) {
+func (c *sshConnection) start(ctx context.Context) (err error) {
 	if c.dir, err = socketDir(); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (c *connection) start(ctx context.Context) (err error) {
 }
 
 // userArgs are the options that say how to connect.
-func (c *connection) userArgs() []string {
+func (c *sshConnection) userArgs() []string {
 	if c.dest.port == 0 {
 		return c.options
 	}
@@ -136,7 +136,7 @@ func (c *connection) userArgs() []string {
 
 // masterArgs are the arguments of the master. Of several values of an option ssh takes the
 // first, and the command line goes before the configuration.
-func (c *connection) masterArgs() []string {
+func (c *sshConnection) masterArgs() []string {
 	args := []string{"-N", "-M", "-S", forSSH(c.socket), "-E", c.log.path,
 		// A user's configuration may have it stay on in the background.
 		"-o", "ControlPersist=no",
@@ -149,7 +149,7 @@ func (c *connection) masterArgs() []string {
 }
 
 // failure says why the master has ended before it was ready.
-func (c *connection) failure() error {
+func (c *sshConnection) failure() error {
 	host := c.dest.sshHost()
 	if c.log.end() {
 		return cli.Hint(fmt.Errorf("connect to %s: %w, %d times", host, errClosedEarly, connectTries),
@@ -195,7 +195,7 @@ func command(args []string) *exec.Cmd {
 }
 
 // sessionArgs are the arguments of an ssh that runs a command over the master connection.
-func (c *connection) sessionArgs(line string) []string {
+func (c *sshConnection) sessionArgs(line string) []string {
 	args := append([]string{"-S", forSSH(c.socket),
 		// Without a master, these would open a connection of their own.
 		"-o", "ControlMaster=no", "-o", "ProxyCommand=false",
@@ -204,11 +204,10 @@ func (c *connection) sessionArgs(line string) []string {
 	return append(args, "--", c.dest.sshHost(), line)
 }
 
-// forward has the server forward a port of its choice to our local one, and
-// returns it. The port is asked for on 127.0.0.1 by name: otherwise sshd chooses
+// The port is asked for on 127.0.0.1 by name: otherwise sshd chooses
 // one that is free on ::1, and does not say when it is taken on 127.0.0.1, so
 // that the receiver would talk to whatever is there.
-func (c *connection) forward(ctx context.Context, local int) (remote int, err error) {
+func (c *sshConnection) forward(ctx context.Context, local int) (remote int, err error) {
 	// Nothing but the socket matters here, and the user's forwardings would be asked for too.
 	cmd := command([]string{"-F", "none", "-S", forSSH(c.socket), "-O", "forward",
 		"-R", fmt.Sprintf("127.0.0.1:0:127.0.0.1:%d", local), "--", c.dest.sshHost()})
@@ -228,34 +227,14 @@ func (c *connection) forward(ctx context.Context, local int) (remote int, err er
 	return remote, nil
 }
 
-// exitError is the exit status of the remote command.
-type exitError struct{ status int }
-
-func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
-
-// lostError is that the connection ended while something was running over it.
-type lostError struct{ host string }
-
-func (e *lostError) Error() string { return fmt.Sprintf("the connection to %s is lost", e.host) }
-
 // sshFailed is the exit status of ssh for failures of its own.
 const sshFailed = 255
 
-// commandNotFound is what a shell's exit status says of a command that does
-// not exist.
-const commandNotFound = 127
-
-// run runs a command line on the remote host.
-func (c *connection) run(ctx context.Context, line string, stdout, stderr io.Writer) error {
-	return c.runWith(ctx, line, nil, stdout, stderr, func() {})
+func (c *sshConnection) run(ctx context.Context, command, args []string, stdout, stderr io.Writer) error {
+	return c.runWith(ctx, remoteCommand(command, args), nil, stdout, stderr, func() {})
 }
 
-// talker talks to a remote command by its standard input and output. ctx ends with the
-// command.
-type talker func(ctx context.Context, stdin io.WriteCloser, stdout io.Reader)
-
-// talk runs a command line on the remote host, and do.
-func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do talker) error {
+func (c *sshConnection) talk(ctx context.Context, command, args []string, stderr io.Writer, do talker) error {
 	inRead, inWrite, err := os.Pipe()
 	if err != nil {
 		return err
@@ -270,7 +249,7 @@ func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do
 	defer cancel()
 	done := make(chan struct{})
 	started := false
-	err = c.runWith(ctx, line, inRead, outWrite, stderr, func() {
+	err = c.runWith(ctx, remoteCommand(command, args), inRead, outWrite, stderr, func() {
 		started = true
 		inRead.Close()
 		outWrite.Close()
@@ -295,7 +274,8 @@ func (c *connection) talk(ctx context.Context, line string, stderr io.Writer, do
 	return err
 }
 
-func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer, started func()) error {
+// runWith runs a command line on the remote host. started is called when ssh runs.
+func (c *sshConnection) runWith(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer, started func()) error {
 	cmd := command(c.sessionArgs(line))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	// The master has copies of the pipes to these.
@@ -324,7 +304,7 @@ func (c *connection) runWith(ctx context.Context, line string, stdin io.Reader, 
 
 // lost reports whether the master connection has ended. An ssh that uses it
 // ends at the same moment.
-func (c *connection) lost() bool {
+func (c *sshConnection) lost() bool {
 	return waitFor(c.exited, closeTime)
 }
 
@@ -341,7 +321,7 @@ func waitFor(done <-chan struct{}, most time.Duration) bool {
 }
 
 // wait runs an ssh that uses the master, as long as ctx and the master last.
-func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
+func (c *sshConnection) wait(ctx context.Context, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start ssh: %w", err)
 	}
@@ -349,7 +329,7 @@ func (c *connection) wait(ctx context.Context, cmd *exec.Cmd) error {
 }
 
 // waitEnd waits for one that has been started.
-func (c *connection) waitEnd(ctx context.Context, cmd *exec.Cmd) error {
+func (c *sshConnection) waitEnd(ctx context.Context, cmd *exec.Cmd) error {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
@@ -363,8 +343,7 @@ func (c *connection) waitEnd(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// close ends the connection, and with it everything that uses it.
-func (c *connection) close() {
+func (c *sshConnection) close() {
 	c.stopMaster()
 	if c.log != nil {
 		c.log.close()
@@ -372,7 +351,7 @@ func (c *connection) close() {
 	os.RemoveAll(c.dir)
 }
 
-func (c *connection) stopMaster() {
+func (c *sshConnection) stopMaster() {
 	if c.master != nil && c.master.Process != nil {
 		terminate(c.master.Process, c.exited)
 	}

@@ -19,12 +19,11 @@ type sshLog struct {
 	read  *os.File
 	write *os.File // without a writer, there would be an end
 
-	done chan struct{}
-	held []string // lines that may not be worth a word
-	// early is that the server closed the connection before the key exchange, and that it was the
-	// server and not what leads there.
-	early, direct bool
-	said          bool // something else
+	done   chan struct{}
+	held   []string // lines that may not be worth a word
+	early  bool     // the server closed the connection before the key exchange
+	direct bool     // it was the server, and not what leads there
+	said   bool     // something else
 }
 
 var (

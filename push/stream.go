@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +19,9 @@ import (
 
 // streamPush is the pusher's end of the stream (docs/protocol.md).
 type streamPush struct {
-	src   *source
-	named []string // refs; none: all
-	sink  report.Listener
+	remote *remote
+	src    *source
+	sink   report.Listener
 
 	// open opens a further session, and has do talk to its receiver.
 	open     func(ctx context.Context, do talker) error
@@ -36,18 +34,74 @@ type streamPush struct {
 	secret    string        // with which further channels join; "": they cannot
 	roundTrip time.Duration // no more than this
 
-	noise []byte // what came before the greeting, or instead of it
-	// mayMove is that the receiver has all that it has asked for, and may move refs.
-	mayMove atomic.Bool
-	// resumable is that objects have been sent, which the receiver keeps if the connection is lost.
-	resumable atomic.Bool
+	noise   []byte      // what came before the greeting, or instead of it
+	allSent atomic.Bool // that the receiver has asked for; it may move refs by now
+	anySent atomic.Bool // objects have been sent
 
-	mu     sync.Mutex
-	totals report.Totals
+	mu   sync.Mutex
+	sent report.Totals
 }
 
-// errNoStream is that the receiver does not greet.
+func newStreamPush(r *remote, cl commandLine) transport {
+	return &streamPush{remote: r, src: r.src, sink: r.said, channels: cl.Channels}
+}
+
+// errNoStream says that the receiver does not greet.
 var errNoStream = errors.New("the receiver does not know the stream")
+
+// try runs a command that is to use the stream.
+func (s *streamPush) try(ctx context.Context, command []string) (o outcome, err error) {
+	r, hold := s.remote, &holder{}
+	s.open = func(ctx context.Context, do talker) error {
+		return r.conn.talk(ctx, command, []string{r.dest.repo, stream.JoinURL}, r.debugWriter(), do)
+	}
+	r.silence.expects.Store(true) // a greeting, or that it does not know one
+	defer r.silence.expects.Store(false)
+	stderr := newRemoteErrors(hold.writer(r.text), r.debugWriter())
+	var talked error
+	err = r.conn.talk(ctx, command, r.args(stream.URL), stderr, func(ctx context.Context, stdin io.WriteCloser, stdout io.Reader) {
+		talked = s.run(ctx, stdin, r.silence.reader(stdout), hold.release)
+	})
+	o = outcome{hold: hold, greeting: greeted, noise: s.noise}
+	if errors.Is(talked, errNoStream) {
+		o.greeting, talked = notGreeted, nil
+	}
+	o.said, o.crash = stderr.end()
+	err = o.ended(err)
+	if o.greeting == notGreeted && len(o.said) == 0 {
+		tail := report.NewTail()
+		tail.Write(o.noise)
+		o.said = tail.Lines()
+	}
+	if err == nil && !fromEnd(talked) {
+		err = talked
+	}
+	return o, err
+}
+
+// fromEnd reports whether err is what one meets when the receiver has ended, which has said why.
+func fromEnd(err error) bool {
+	for _, met := range []error{stream.ErrEnded, unix.EPIPE, os.ErrClosed, context.Canceled} {
+		if errors.Is(err, met) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayMove reports whether the receiver has all that it has asked for.
+func (s *streamPush) mayMove() bool { return s.allSent.Load() }
+
+// resumable reports whether any object has been sent, which the receiver keeps.
+func (s *streamPush) resumable() bool { return s.anySent.Load() }
+
+func (s *streamPush) close() {}
+
+func (s *streamPush) totals() report.Totals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
 
 // run talks to a receiver, until it has nothing more to say. greeted is called
 // when it turns out to know the stream; otherwise the error is errNoStream.
@@ -95,16 +149,16 @@ func (s *streamPush) listen() {
 			s.sink.Ended(report.Ended(m))
 		default:
 			if _, asks := m.(stream.Ask); asks {
-				s.mayMove.Store(false) // it lacks something
+				s.allSent.Store(false) // it lacks something
 			}
 			s.messages <- m
 		}
 	}
 }
 
-// allSent says that all objects have been sent that were asked for.
-func (s *streamPush) allSent() error {
-	s.mayMove.Store(true)
+// endObjects says that all objects have been sent that were asked for.
+func (s *streamPush) endObjects() error {
+	s.allSent.Store(true)
 	return s.conn.End(stream.Object{})
 }
 
@@ -120,6 +174,10 @@ func (s *streamPush) Read() (stream.Message, error) {
 // push is the course of a push. If we give up, the receiver is told why.
 func (s *streamPush) push(ctx context.Context) error {
 	err := s.course(ctx)
+	var protocol *stream.ProtocolError
+	if errors.As(err, &protocol) {
+		err = fmt.Errorf("what the receiver sends: %w", err)
+	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, stream.ErrEnded) && !errors.Is(err, unix.EPIPE) {
 		s.conn.Send(stream.Failure{Reason: err.Error()})
 	}
@@ -136,8 +194,8 @@ func (s *streamPush) course(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shown := s.walkShown(ctx, states) // while the receiver judges
-	defer shown.stop()
+	walk := s.walkState(ctx, states) // while the receiver judges
+	defer walk.stop()
 	if err := s.offer(ctx, states); err != nil {
 		return err
 	}
@@ -147,7 +205,7 @@ func (s *streamPush) course(ctx context.Context) error {
 	if err != nil || len(wanted) == 0 {
 		return err
 	}
-	w, err := shown.wait()
+	w, err := walk.wait()
 	if err != nil {
 		return err
 	}
@@ -191,7 +249,7 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 			}
 			s.count(size)
 		}
-		if err := s.allSent(); err != nil {
+		if err := s.endObjects(); err != nil {
 			return err
 		}
 	}
@@ -220,34 +278,20 @@ func readAll[M interface {
 	}
 }
 
-// objectsOf returns what commits consist of.
-func (s *streamPush) objectsOf(ctx context.Context, commits []ostree.Checksum) (map[seenKey]struct{}, error) {
-	w := &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}, emit: func(stream.Entry) error { return nil }}
-	for _, sum := range commits {
-		if err := w.walkCommit(sum); err != nil {
-			return nil, err
-		}
-	}
-	return w.seen, nil
-}
-
 // offer names the refs, and sends those of their commits that the receiver does
-// not show already.
+// not have already.
 func (s *streamPush) offer(ctx context.Context, states stream.State) error {
-	shown := map[ostree.Checksum]bool{}
+	known := map[ostree.Checksum]bool{}
 	for _, state := range states {
-		shown[state.Commit] = true
+		known[state.Commit] = true
 	}
 	var offers stream.Offer
 	var commits []ostree.Checksum
 	for _, ref := range s.src.refs.Sorted() {
-		if len(s.named) > 0 && !slices.Contains(s.named, string(ref)) {
-			continue
-		}
 		sum := s.src.refs[ref]
 		offers = append(offers, stream.RefOffer{Ref: ref, Commit: sum})
-		if !shown[sum] {
-			shown[sum] = true
+		if !known[sum] {
+			known[sum] = true
 			commits = append(commits, sum)
 		}
 	}
@@ -274,262 +318,6 @@ func (s *streamPush) offer(ctx context.Context, states stream.State) error {
 func (s *streamPush) count(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.totals.Objects++
-	s.totals.Bytes += bytes
-}
-
-// shownWalk is a walk of the trees that the receiver shows, under way.
-type shownWalk struct {
-	walker *walker
-	cancel context.CancelFunc
-	err    error
-	done   chan struct{}
-}
-
-func (s *streamPush) walkShown(ctx context.Context, states stream.State) *shownWalk {
-	ctx, cancel := context.WithCancel(ctx)
-	shown := &shownWalk{
-		walker: &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}},
-		cancel: cancel,
-		done:   make(chan struct{}),
-	}
-	go func() {
-		defer close(shown.done)
-		shown.err = shown.walker.skipAll(states)
-	}()
-	return shown
-}
-
-// wait returns the walker, at the end of the walk.
-func (w *shownWalk) wait() (*walker, error) {
-	<-w.done
-	return w.walker, w.err
-}
-
-// stop ends the walk. The walker is not to be used after that.
-func (w *shownWalk) stop() {
-	w.cancel()
-	<-w.done
-}
-
-// list tells what the wanted commits consist of, other than what the walker has
-// seen.
-func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, error) {
-	list := &objectList{}
-	w.emit = func(e stream.Entry) error {
-		if list.add(e); list.len()%stream.ListSize == 0 {
-			return s.conn.Send(list.last())
-		}
-		return nil
-	}
-	offered := s.offered()
-	for _, sum := range wanted {
-		if !offered[sum] {
-			return nil, fmt.Errorf("the receiver wants commit %s, which was not offered", sum)
-		}
-		if err := w.walkCommit(sum); err != nil {
-			return nil, err
-		}
-	}
-	if list.len()%stream.ListSize != 0 {
-		if err := s.conn.Queue(list.last()); err != nil {
-			return nil, err
-		}
-	}
-	return list, s.conn.End(stream.List{})
-}
-
-// objectList is what has been listed, as it was sent: lists can be long.
-type objectList struct{ lists []stream.List }
-
-// add appends an object, to a new list if the last one is full.
-func (l *objectList) add(e stream.Entry) {
-	if l.len()%stream.ListSize == 0 {
-		l.lists = append(l.lists, stream.List{})
-	}
-	l.lists[len(l.lists)-1].Add(e)
-}
-
-func (l *objectList) last() stream.List { return l.lists[len(l.lists)-1] }
-
-func (l *objectList) len() int {
-	if len(l.lists) == 0 {
-		return 0
-	}
-	return (len(l.lists)-1)*stream.ListSize + l.last().Len()
-}
-
-func (l *objectList) at(i int) stream.Entry {
-	return l.lists[i/stream.ListSize].At(i % stream.ListSize)
-}
-
-// offered returns the commits that may be asked for.
-func (s *streamPush) offered() map[ostree.Checksum]bool {
-	sums := map[ostree.Checksum]bool{}
-	for ref, sum := range s.src.refs {
-		if len(s.named) == 0 || slices.Contains(s.named, string(ref)) {
-			sums[sum] = true
-		}
-	}
-	return sums
-}
-
-// walker lists the objects of trees, each once, and nothing before what it is
-// made of.
-type walker struct {
-	ctx  context.Context
-	repo *ostree.Repo
-	seen map[seenKey]struct{}
-	emit func(stream.Entry) error
-}
-
-// seenKey is half of a checksum, which is enough to tell the objects of one
-// repository apart, and the type.
-type seenKey [17]byte
-
-func keyOf(e stream.Entry) (key seenKey) {
-	key[0] = byte(e.Type)
-	copy(key[1:], e.Sum[:])
-	return key
-}
-
-// skipAll leaves out what is below the trees of the receiver's refs.
-func (w *walker) skipAll(states stream.State) error {
-	for _, state := range states {
-		if err := w.skip(state.Tree); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// skip leaves out what is below a tree of the receiver's, as far as it is here.
-func (w *walker) skip(tree ostree.Tree) error {
-	has, err := w.repo.HasObject(w.ctx, ostree.ObjectDirTree, tree.Contents)
-	if err != nil || !has {
-		return err
-	}
-	w.emit = func(stream.Entry) error { return nil }
-	err = w.walk(tree)
-	if errors.Is(err, ostree.ErrNotFound) {
-		return nil // only a part of it is here
-	}
-	return err
-}
-
-func (w *walker) walkCommit(sum ostree.Checksum) error {
-	commit, err := w.repo.LoadCommit(sum)
-	if err != nil {
-		return fmt.Errorf("local repository: commit %s: %w", sum, err)
-	}
-	commit.Close()
-	if err := w.walk(commit.Tree); err != nil {
-		return fmt.Errorf("local repository: commit %s: %w", sum, err)
-	}
-	return nil
-}
-
-func (w *walker) walk(tree ostree.Tree) error {
-	if err := w.ctx.Err(); err != nil {
-		return err
-	}
-	if err := w.visit(ostree.ObjectDirMeta, tree.Meta); err != nil {
-		return err
-	}
-	if _, seen := w.seen[keyOf(stream.Entry{Type: ostree.ObjectDirTree, Sum: tree.Contents})]; seen {
-		return nil
-	}
-	files, dirs, err := w.repo.DirTree(tree.Contents)
-	if err != nil {
-		return err
-	}
-	for _, sum := range files {
-		if err := w.visit(ostree.ObjectFile, sum); err != nil {
-			return err
-		}
-	}
-	for _, dir := range dirs {
-		if err := w.walk(dir); err != nil {
-			return err
-		}
-	}
-	return w.visit(ostree.ObjectDirTree, tree.Contents)
-}
-
-func (w *walker) visit(t ostree.ObjectType, sum ostree.Checksum) error {
-	e := stream.Entry{Type: t, Sum: sum}
-	if _, seen := w.seen[keyOf(e)]; seen {
-		return nil
-	}
-	w.seen[keyOf(e)] = struct{}{}
-	return w.emit(e)
-}
-
-// send sends an object, and returns its size.
-func (s *streamPush) send(ctx context.Context, conn *stream.Conn, e stream.Entry) (int64, error) {
-	f, size, err := s.openObject(ctx, e)
-	if err != nil {
-		return 0, fmt.Errorf("local repository: object %s: %w", e.Sum, err)
-	}
-	defer f.Close()
-	return size, conn.SendObject(stream.Object{Entry: e, Size: size}, f)
-}
-
-// size returns the size of an object that is stored in the form in which it is
-// sent.
-func (s *streamPush) size(e stream.Entry) (int64, bool) {
-	if e.Type == ostree.ObjectFile && s.src.repo.Mode() != ostree.ModeArchive {
-		return 0, false
-	}
-	f, size, err := s.openObject(context.Background(), e)
-	if err != nil {
-		return 0, false // whoever sends it says why
-	}
-	f.Close()
-	return size, true
-}
-
-// openObject opens an object in the form that archive repositories have it in.
-func (s *streamPush) openObject(ctx context.Context, e stream.Entry) (*os.File, int64, error) {
-	if e.Type != ostree.ObjectFile || s.src.repo.Mode() == ostree.ModeArchive {
-		f, err := s.src.open(ostree.ArchivePath(e.Type, e.Sum))
-		if err != nil {
-			return nil, 0, err
-		}
-		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fs.ErrInvalid
-		}
-		if err != nil {
-			f.Close()
-			return nil, 0, err
-		}
-		return f, info.Size(), nil
-	}
-	return s.compress(ctx, e.Sum)
-}
-
-// compress brings a content object of another mode into that form. Its size has
-// to be known before it is sent.
-func (s *streamPush) compress(ctx context.Context, sum ostree.Checksum) (_ *os.File, _ int64, err error) {
-	content, err := s.src.repo.OpenContent(ctx, sum)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer content.Close()
-	f, err := os.CreateTemp("", "ostree-push-object-")
-	if err != nil {
-		return nil, 0, err
-	}
-	os.Remove(f.Name())
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	size, err := io.Copy(f, content)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	return f, size, err
+	s.sent.Objects++
+	s.sent.Bytes += bytes
 }

@@ -15,40 +15,84 @@ import (
 	"ostree-push/stream"
 )
 
-// Whatever a receiver answers, the pusher ends, and sends nothing but what is below the
-// refs that are pushed.
-func FuzzAnswers(f *testing.F) {
-	dir := filepath.Join(f.TempDir(), "repo")
-	tree := f.TempDir()
-	if err := os.WriteFile(filepath.Join(tree, "file"), []byte("content"), 0o644); err != nil {
-		f.Fatal(err)
-	}
+// pushed returns a repository with the refs "pushed" and "private", their commits, and a stream that
+// pushes the first one.
+func pushed(tb testing.TB) (repo *ostree.Repo, sums map[string]ostree.Checksum, start func() *streamPush) {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "repo")
+	tree := tb.TempDir()
 	if err := otrepo.Init(dir, "archive"); err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
-	sums := map[string]ostree.Checksum{}
+	sums = map[string]ostree.Checksum{}
 	for _, ref := range []string{"pushed", "private"} {
 		if err := os.WriteFile(filepath.Join(tree, "file"), []byte(ref), 0o644); err != nil {
-			f.Fatal(err)
+			tb.Fatal(err)
 		}
 		text, err := otrepo.Commit{Ref: ref, Dir: tree}.Write(dir)
 		if err != nil {
-			f.Fatal(err)
+			tb.Fatal(err)
 		}
 		if sums[ref], err = ostree.ParseChecksum(text); err != nil {
-			f.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	repo, err := ostree.Open(dir)
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
-	f.Cleanup(func() { repo.Close() })
-	refs, err := repo.Refs(context.Background())
+	tb.Cleanup(func() { repo.Close() })
+	refs, err := localRefs(context.Background(), repo, []string{"pushed"}, func(string) {})
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
+	return repo, sums, func() *streamPush {
+		src, err := newSource(repo, refs, func(string) {})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return &streamPush{
+			src:  src,
+			sink: &listener{Sink: report.NewText(io.Discard, "test", report.Debug)},
+			open: func(context.Context, talker) error { return errors.New("no") },
+		}
+	}
+}
 
+// What a receiver may not answer is said, with the frame.
+func TestBadAnswers(t *testing.T) {
+	_, sums, start := pushed(t)
+	hello := func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.State{}) }
+	var missing stream.Missing
+	for range 17 {
+		missing.Add(true)
+	}
+	for _, test := range []struct {
+		name   string
+		answer func(*stream.Conn)
+		want   string
+	}{
+		{"a channel that has joined", func(c *stream.Conn) { c.Send(stream.Joined{}) }, "what the receiver sends: a frame 'A' (Joined) instead of 'H' (Hello)"},
+		{"no refs", func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.Wanted{}) }, "what the receiver sends: a frame 'J' (Wanted) instead of 'G' (State)"},
+		{"an offer of its own", func(c *stream.Conn) { hello(c); c.End(stream.Offer{}) }, "what the receiver sends: a frame 'O' (Offer), which only a pusher may send"},
+		{"another commit", func(c *stream.Conn) { hello(c); c.SendAll(stream.Wanted{sums["private"]}) }, "the receiver wants commit " + sums["private"].String() + ", which was not offered"},
+		{"more missing than listed", func(c *stream.Conn) { hello(c); c.SendAll(stream.Wanted{sums["pushed"]}); c.SendAll(missing) }, "what the receiver sends: frames 'M' (Missing): 3 bytes for 3 objects"},
+	} {
+		var answers bytes.Buffer
+		c := stream.New(stream.Receiver, &bytes.Buffer{}, &answers)
+		c.Greet()
+		test.answer(c)
+		var sent sink
+		if err := start().run(t.Context(), &sent, &answers, func() {}); err == nil || err.Error() != test.want {
+			t.Errorf("%s: %v, not %s", test.name, err, test.want)
+		}
+	}
+}
+
+// Whatever a receiver answers, the pusher ends, and sends nothing but what is below the
+// refs that are pushed.
+func FuzzAnswers(f *testing.F) {
+	repo, sums, start := pushed(f)
 	var answers bytes.Buffer
 	c := stream.New(stream.Receiver, &bytes.Buffer{}, &answers)
 	add := func(err error) {
@@ -78,17 +122,8 @@ func FuzzAnswers(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, answers []byte) {
-		src, err := newSource(repo, refs, func(string) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &streamPush{
-			src: src, named: []string{"pushed"},
-			sink: &heard{Sink: report.NewText(io.Discard, "fuzz", report.Debug)},
-			open: func(context.Context, talker) error { return errors.New("no") },
-		}
 		var sent sink
-		s.run(t.Context(), &sent, bytes.NewReader(answers), func() {})
+		start().run(t.Context(), &sent, bytes.NewReader(answers), func() {})
 		if bytes.Contains(sent.Bytes(), private) {
 			t.Error("it sends a commit that was not named")
 		}
