@@ -194,6 +194,7 @@ func (p *rogue) ended() string {
 // TestRoguePushers has pushers with a key send what no honest one would: the
 // receiver says what is wrong, and the repository is as it was.
 func TestRoguePushers(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	_, otherFile := s.object(t, "filez", "other")
 	_, otherTree := s.object(t, "dirtree", "other")

@@ -148,6 +148,7 @@ func (zeros) Read(p []byte) (int, error) {
 // TestLyingSources has the receiver pull from sources that somebody with a key
 // could make up. Each time it says what is wrong, and the repository is as it was.
 func TestLyingSources(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	commitPath, _ := s.object(t, "commit", "main")
 	_, otherCommit := s.object(t, "commit", "other")
@@ -342,6 +343,7 @@ func (v *victim) checkRefused(t *testing.T, stderr string, err error) {
 
 // What is named on the command line is no better.
 func TestLyingArguments(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	url := s.serve(t, func(http.ResponseWriter, *http.Request) bool { return false })
 	output(t, "ostree", "--repo="+s.dir, "refs", "--create=below", "main")

@@ -38,7 +38,7 @@ func randomTree(t *testing.T, seed uint64, files, size int) string {
 }
 
 // A large push over a link with a delay takes as many channels as it may, and
-// those that the server gives it.
+// those that the server gives it. That goes by how long the line seems, so nothing runs beside it.
 func TestChannels(t *testing.T) {
 	local := filepath.Join(t.TempDir(), "local")
 	if err := otrepo.Init(local, "archive"); err != nil {
@@ -99,6 +99,7 @@ func joinPush(t *testing.T, s *lyingSource, v *victim, secret string) (p *rogue,
 // Who does not know the secret of a push cannot join it, and that is on record; the
 // push goes on.
 func TestJoinWithoutSecret(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	v := newVictim(t)
 	log := filepath.Join(t.TempDir(), "audit")
@@ -154,6 +155,7 @@ func TestJoinWithoutSecret(t *testing.T) {
 
 // What comes on a channel that has joined is checked like the rest.
 func TestRogueChannels(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	_, otherFile := s.object(t, "filez", "other")
 	for _, test := range []struct {
@@ -230,6 +232,7 @@ func TestRogueChannels(t *testing.T) {
 
 // No more channels than that join.
 func TestTooManyChannels(t *testing.T) {
+	t.Parallel()
 	const most = 15
 	s := newLyingSource(t)
 	v := newVictim(t)

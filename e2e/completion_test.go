@@ -91,6 +91,7 @@ func path(t *testing.T, name string) string {
 }
 
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for repo, refs := range map[string][]string{
 		"local":   {"app/org.example.App/x86_64/stable", "app/org.example.App/x86_64/beta", "main"},

@@ -36,6 +36,7 @@ import (
 // a commit that replaces a newer one, one that its pusher was told is in and
 // that no history has, and a summary that was made before the last ref was set.
 func TestConcurrentPushers(t *testing.T) {
+	t.Parallel()
 	const pushers, sharing = 10, 5
 	rounds := 20
 	if testing.Short() {

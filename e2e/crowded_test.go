@@ -66,6 +66,7 @@ func (c *crowd) port() int { return c.listener.Addr().(*net.TCPAddr).Port }
 
 // A server that closes the connection before the key exchange is asked again, a few times.
 func TestCrowdedServer(t *testing.T) {
+	t.Parallel()
 	local := filepath.Join(t.TempDir(), "local")
 	if err := otrepo.Init(local, "archive"); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 // of another ref, with detached metadata of its own. Who verifies the published commit still finds
 // the server's signatures, and no others.
 func TestDetachedMetadataStays(t *testing.T) {
+	t.Parallel()
 	base := newStatesBase(t)
 	for name, signed := range map[string]bool{"signed": true, "not signed": false} {
 		base.over(t, name, true, func(t *testing.T, w *world) {
@@ -53,6 +54,7 @@ func (w *world) checkKept(t *testing.T, said saying, before map[string]string) {
 
 // TestDetachedMetadataComes has a new commit bring what it has.
 func TestDetachedMetadataComes(t *testing.T) {
+	t.Parallel()
 	newStatesBase(t).over(t, "new", true, func(t *testing.T, w *world) {
 		sum := commitOf(t, w.source, "main")
 		signature := addSignature(t, w.source, sum)
@@ -68,6 +70,7 @@ func TestDetachedMetadataComes(t *testing.T) {
 // TestNothingIsReplaced pushes what the target has, or has begun to pull, and compares all that
 // was there.
 func TestNothingIsReplaced(t *testing.T) {
+	t.Parallel()
 	newStatesBase(t).over(t, "all", true, func(t *testing.T, w *world) {
 		// A delta, and a commit that has been pulled without what belongs to it.
 		output(t, "ostree", "--repo="+w.target, "static-delta", "generate", "--empty", "main")

@@ -26,6 +26,7 @@ func onOtherHost(t *testing.T, args ...string) *exec.Cmd {
 
 // The demo shows the same on every machine.
 func TestDemoOnOtherHost(t *testing.T) {
+	t.Parallel()
 	cmd := onOtherHost(t, "go", "run", "ostree-push/internal/demo", "-bin", programs())
 	cmd.Env = without(configVariable)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -35,6 +36,7 @@ func TestDemoOnOtherHost(t *testing.T) {
 
 // So do the tests.
 func TestScriptsOnOtherHost(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

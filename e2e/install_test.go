@@ -68,6 +68,7 @@ var pageLink = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
 // The pages that are installed lead to others that are, and uninstalling leaves nothing
 // but what was there before.
 func TestInstalledPages(t *testing.T) {
+	t.Parallel()
 	run := makeIn(t)
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "usr/bin"), 0o755); err != nil {
@@ -108,6 +109,7 @@ func TestInstalledPages(t *testing.T) {
 
 // The README makes the account with the shell that has been installed, wherever that is.
 func TestReadmeAccount(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make an account")
 	}

@@ -16,6 +16,7 @@ import (
 // TestWaitsForPrune has a prune, which holds libostree's own lock, take longer than libostree would
 // wait for it. A push waits as long as for another push, and succeeds.
 func TestWaitsForPrune(t *testing.T) {
+	t.Parallel()
 	newStatesBase(t).over(t, "prune", false, func(t *testing.T, w *world) {
 		output(t, "ostree", "--repo="+w.target, "config", "set", "core.lock-timeout-secs", "1")
 		// Something to remove, so that there is a moment.
@@ -48,6 +49,7 @@ func TestWaitsForPrune(t *testing.T) {
 // TestLockIsKnownBefore has a lock that nobody can take: there is a directory, from somebody's
 // mistake. Nothing of the push travels.
 func TestLockIsKnownBefore(t *testing.T) {
+	t.Parallel()
 	base := newStatesBase(t)
 	for _, name := range []string{".lock", ".ostree-receive.lock"} {
 		base.over(t, name, false, func(t *testing.T, w *world) {

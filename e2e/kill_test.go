@@ -27,6 +27,7 @@ import (
 // clean, and the next push completes it, with just the objects that had not
 // arrived.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	moments := 20
 	if testing.Short() {
 		moments = 3
@@ -34,7 +35,7 @@ func TestKill(t *testing.T) {
 	local := newKillTest(t)
 	for _, victim := range []string{"ostree-push", "ssh", "ostree-receive-1"} {
 		t.Run(victim, func(t *testing.T) {
-			t.Parallel() // most of the time is spent waiting
+			t.Parallel()
 			k := local.withRemote(t)
 			var early, resumed, late int
 			for i := range moments {
@@ -243,6 +244,7 @@ func (k *killTest) pushAgain(t *testing.T) int {
 // system, so each object is tried. What has moved is no whole commit, and does not look
 // like one.
 func TestHalfway(t *testing.T) {
+	t.Parallel()
 	local := filepath.Join(t.TempDir(), "local")
 	if err := otrepo.Init(local, "archive"); err != nil {
 		t.Fatal(err)

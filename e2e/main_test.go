@@ -140,26 +140,37 @@ func status() {
 // peerDir is where Debian's package has the Python programs.
 const peerDir = "/usr/bin"
 
-// scripts runs the scripts below testdata/dir, or those of the given names. Each has a private sshd that
-// knows these variables:
+// scripts are those below a directory of testdata, or some of them.
+type scripts struct {
+	dir       string
+	names     []string                 // none: all of them
+	transport string                   // of pushes; "": the usual one
+	path      func(ours string) string // the PATH of the sessions; nil: our programs come first
+}
+
+// run runs them. Each has a private sshd that knows these variables:
 //
 //	HOST     user@127.0.0.1
 //	OURS     the directory of our programs, first on the PATH of the sessions
 //	PEER     the directory of Debian's programs
 //	SIGNED   a repository that libostree has signed with ed25519
 //	TMPDIR   where our programs make their temporary directories
-func scripts(t *testing.T, dir string, path func(ours string) string, names ...string) {
+func (s scripts) run(t *testing.T) {
 	signed, err := filepath.Abs("../receive/sign/testdata/libostree")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir = filepath.Join("testdata", dir)
+	dir := filepath.Join("testdata", s.dir)
 	var files []string
-	for _, name := range names {
+	for _, name := range s.names {
 		files = append(files, filepath.Join(dir, name+".txt"))
 	}
 	if len(files) > 0 {
 		dir = ""
+	}
+	path := s.path
+	if path == nil {
+		path = func(ours string) string { return ours + ":/usr/bin:/bin" }
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: dir, Files: files,
@@ -191,7 +202,7 @@ func scripts(t *testing.T, dir string, path func(ours string) string, names ...s
 			e.Setenv("OURS", ours)
 			e.Setenv("PEER", peerDir)
 			e.Setenv("SSHDIR", private)
-			e.Setenv("TRANSPORT", os.Getenv("TRANSPORT"))
+			e.Setenv("TRANSPORT", s.transport)
 			e.Setenv("GORACE", raceOptions)
 			e.Setenv(configVariable, os.DevNull)
 			e.Setenv("SIGNED", signed)
@@ -426,23 +437,26 @@ func slow(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func TestPush(t *testing.T) {
-	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" })
+	t.Parallel()
+	scripts{dir: "push"}.run(t)
 }
 
 // TestPushTunnel has objects travel in the way that older versions, and the
 // Python program, know, in those scripts in which that makes a difference.
 func TestPushTunnel(t *testing.T) {
-	t.Setenv("TRANSPORT", "tunnel")
-	scripts(t, "push", func(ours string) string { return ours + ":/usr/bin:/bin" },
+	t.Parallel()
+	scripts{dir: "push", transport: "tunnel", names: []string{
 		"bad-input", "bad-refs", "before", "clashes", "collection", "command", "deep", "dry-run", "ed25519", "ended", "flatpak", "frozen", "full-disk", "gpg", "hook",
 		"interrupted", "judge", "modes", "not-writable", "one-ref", "owned", "partial", "progress", "refs", "resumed", "ssh-config", "stopped", "summary",
-		"tmpdir", "unchanged")
+		"tmpdir", "unchanged",
+	}}.run(t)
 }
 
 // TestPeer has Debian's ostree-push on one end.
 func TestPeer(t *testing.T) {
+	t.Parallel()
 	if !peerInstalled() {
 		t.Skip("Debian's ostree-push is not installed")
 	}
-	scripts(t, "peer", func(ours string) string { return "/usr/bin:/bin" })
+	scripts{dir: "peer", path: func(string) string { return "/usr/bin:/bin" }}.run(t)
 }

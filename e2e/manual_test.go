@@ -127,6 +127,7 @@ func TestHelp(t *testing.T) {
 
 // What make turns the pages into is what man and mandoc take for manual pages.
 func TestManualPages(t *testing.T) {
+	t.Parallel()
 	sources, err := filepath.Glob("../docs/man/*.md")
 	if err != nil || len(sources) != 4 {
 		t.Fatal(sources, err)

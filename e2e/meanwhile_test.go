@@ -44,6 +44,7 @@ func (w *world) meanwhile(t *testing.T, number int, dir string, env []string, do
 // lock, while a commit for that ref is being imported. It is not lost: either it stays what the ref
 // shows, or it is in the history of what does.
 func TestCommitMeanwhile(t *testing.T) {
+	t.Parallel()
 	base := newStatesBase(t)
 	for _, test := range []struct {
 		name  string
@@ -121,6 +122,7 @@ func (w *world) checkNotLost(t *testing.T, said saying, ref, made string, stays 
 // TestWhatMovedIsSaid has one of two refs become one that cannot be set: before the first of
 // them moves, and after it. What has moved is told, is in the audit log and in the summary.
 func TestWhatMovedIsSaid(t *testing.T) {
+	t.Parallel()
 	base := newStatesBase(t)
 	for name, moment := range map[string]struct {
 		number int

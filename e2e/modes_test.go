@@ -20,6 +20,7 @@ import (
 // TestModes pushes in each way into repositories of each mode, alone and shared with a group, under
 // each umask: all that stays there has the modes that `ostree pull-local` leaves.
 func TestModes(t *testing.T) {
+	t.Parallel()
 	m := newModesTest(t)
 	modes := []string{"archive", "bare-user", "bare-user-only"}
 	if os.Geteuid() == 0 {

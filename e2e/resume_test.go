@@ -48,6 +48,7 @@ func (v *victim) leftovers() []string {
 // What has arrived of an interrupted push is not asked for again, if it is what
 // it should be.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	path, body := s.object(t, "filez", "main")
 	for _, test := range []struct {
@@ -122,6 +123,7 @@ func TestResume(t *testing.T) {
 
 // What is left is bounded, in number and by the free space.
 func TestLeftoversAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	v := newVictim(t)
 	interruptPush(t, s, v, 0)
@@ -156,6 +158,7 @@ func TestLeftoversAreBounded(t *testing.T) {
 // The tree that is not sent is asked for when the file is there, and the other
 // way round.
 func TestResumeTwice(t *testing.T) {
+	t.Parallel()
 	s := newLyingSource(t)
 	v := newVictim(t)
 	interruptPush(t, s, v, 1)

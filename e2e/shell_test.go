@@ -15,7 +15,8 @@ import (
 // TestShell has sshd run the restricted shell in each of the ways that it can be
 // set up.
 func TestShell(t *testing.T) {
-	scripts(t, "shell", func(ours string) string { return ours + ":/usr/bin:/bin" })
+	t.Parallel()
+	scripts{dir: "shell"}.run(t)
 }
 
 // authorize [OPTIONS] sets the options of the pusher's key in authorized_keys.

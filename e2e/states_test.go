@@ -31,6 +31,7 @@ import (
 // (states_table_test.go). Afterwards a user who pulls what was pushed gets all of it, or
 // no ref has moved and it is said why.
 func TestStates(t *testing.T) {
+	t.Parallel()
 	base := newStatesBase(t)
 	base.killed = killReceiver(t, base)
 	for _, s := range slices.Concat(contentStates(), refStates(), sourceStates()) {
@@ -57,6 +58,7 @@ func (w *world) over(t *testing.T, name string, zero bool, test func(*testing.T,
 
 // TestDryRunPromises pushes with and without -n: what a dry run says of a ref becomes of it.
 func TestDryRunPromises(t *testing.T) {
+	t.Parallel()
 	base := newStatesBase(t)
 	for _, s := range slices.Concat(contentStates(), refStates()) {
 		switch s.name {
