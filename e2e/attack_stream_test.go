@@ -21,8 +21,8 @@ type rogue struct {
 	s       *lyingSource
 	conn    *stream.Conn
 	stdin   io.WriteCloser
-	entries []stream.Entry
-	bodies  map[stream.Entry][]byte
+	entries []ostree.ObjectName
+	bodies  map[ostree.ObjectName][]byte
 	missing stream.Missing // of the entries
 	secret  string         // with which further channels join
 	said    string         // by the receiver, of how it ended
@@ -108,12 +108,12 @@ func (w withoutEvents) Read() (stream.Message, error) {
 }
 
 // put sends an object with that content.
-func (p *rogue) put(e stream.Entry, content []byte) error {
-	return p.conn.SendObject(stream.Object{Entry: e, Size: int64(len(content))}, bytes.NewReader(content))
+func (p *rogue) put(e ostree.ObjectName, content []byte) error {
+	return p.conn.SendObject(stream.Object{ObjectName: e, Size: int64(len(content))}, bytes.NewReader(content))
 }
 
 // putAll sends all objects, with what replace has instead of their content.
-func (p *rogue) putAll(replace map[stream.Entry][]byte) error {
+func (p *rogue) putAll(replace map[ostree.ObjectName][]byte) error {
 	for i, e := range p.entries {
 		if !p.missing.Has(i) {
 			continue
@@ -154,11 +154,11 @@ func newRogueAt(t *testing.T, s *lyingSource, v *victim, url string) (p *rogue, 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p = &rogue{t: t, s: s, conn: stream.New(stream.Pusher, stdout, stdin), stdin: stdin, bodies: map[stream.Entry][]byte{}}
+	p = &rogue{t: t, s: s, conn: stream.New(stream.Pusher, stdout, stdin), stdin: stdin, bodies: map[ostree.ObjectName][]byte{}}
 	// The dirmeta is one that the victim has.
 	for _, extension := range []string{"filez", "dirtree"} {
 		path, content := s.object(t, extension, "main")
-		e := stream.Entry{Type: ostree.ObjectFile, Sum: sumOf(t, path)}
+		e := ostree.ObjectName{Type: ostree.ObjectFile, Sum: sumOf(t, path)}
 		if extension == "dirtree" {
 			e.Type = ostree.ObjectDirTree
 		}
@@ -200,10 +200,10 @@ func TestRoguePushers(t *testing.T) {
 	_, otherTree := s.object(t, "dirtree", "other")
 	filePath, fileBody := s.object(t, "filez", "main")
 	treePath, _ := s.object(t, "dirtree", "main")
-	file := stream.Entry{Type: ostree.ObjectFile, Sum: sumOf(t, filePath)}
-	tree := stream.Entry{Type: ostree.ObjectDirTree, Sum: sumOf(t, treePath)}
+	file := ostree.ObjectName{Type: ostree.ObjectFile, Sum: sumOf(t, filePath)}
+	tree := ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sumOf(t, treePath)}
 	fileBomb := bomb(t, fileBody) // takes its time
-	stranger := stream.Entry{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}
+	stranger := ostree.ObjectName{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}
 
 	for _, test := range []struct {
 		name string
@@ -212,21 +212,21 @@ func TestRoguePushers(t *testing.T) {
 	}{
 		{"nothing wrong", func(p *rogue) error { return errors.Join(p.start(), p.list(), p.putAll(nil)) }, ""},
 		{"another file under its name", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: otherFile}))
+			return errors.Join(p.start(), p.list(), p.putAll(map[ostree.ObjectName][]byte{file: otherFile}))
 		}, "[Cc]orrupted file object"},
 		{"another tree under its name", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{tree: otherTree}))
+			return errors.Join(p.start(), p.list(), p.putAll(map[ostree.ObjectName][]byte{tree: otherTree}))
 		}, "[Cc]orrupted dirtree"},
 		{"a bomb", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: fileBomb}))
+			return errors.Join(p.start(), p.list(), p.putAll(map[ostree.ObjectName][]byte{file: fileBomb}))
 		}, "it is a compression bomb"},
 		{"a file cut short", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.putAll(map[stream.Entry][]byte{file: fileBody[:1000]}))
+			return errors.Join(p.start(), p.list(), p.putAll(map[ostree.ObjectName][]byte{file: fileBody[:1000]}))
 		}, "receive the objects: "},
 		{"the end in an object", func(p *rogue) error {
 			p.start()
 			p.list()
-			p.conn.SendObject(stream.Object{Entry: file, Size: 1 << 20}, bytes.NewReader(fileBody))
+			p.conn.SendObject(stream.Object{ObjectName: file, Size: 1 << 20}, bytes.NewReader(fileBody))
 			return p.conn.End(stream.Object{})
 		}, "the connection ended early|nobody asked for it"},
 		{"an object twice", func(p *rogue) error {
@@ -239,13 +239,13 @@ func TestRoguePushers(t *testing.T) {
 			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.conn.End(stream.Object{}))
 		}, "object [0-9a-f]{64} has not been sent"},
 		{"an object of no kind", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(stream.Entry{Type: 9}, nil), p.conn.End(stream.Object{}))
+			return errors.Join(p.start(), p.list(), p.put(ostree.ObjectName{Type: 9}, nil), p.conn.End(stream.Object{}))
 		}, "an object of type 9"},
 		{"an enormous tree", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{Entry: tree, Size: 1 << 40}, zeros{}))
+			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{ObjectName: tree, Size: 1 << 40}, zeros{}))
 		}, "[0-9]+ bytes are too many"},
 		{"an enormous file", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{Entry: file, Size: 1 << 60}, zeros{}))
+			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{ObjectName: file, Size: 1 << 60}, zeros{}))
 		}, "no space left"},
 		{"a list with an object twice", func(p *rogue) error {
 			p.entries = append(p.entries, p.entries[0])

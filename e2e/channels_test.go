@@ -180,7 +180,7 @@ func TestRogueChannels(t *testing.T) {
 			return errors.Join(j.put(p.entries[0], otherFile), j.conn.Flush())
 		}, "corrupted file object", 0},
 		{"an object that nobody asked for", func(p, j *rogue) error {
-			return errors.Join(j.put(stream.Entry{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}, otherFile), j.conn.Flush())
+			return errors.Join(j.put(ostree.ObjectName{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}, otherFile), j.conn.Flush())
 		}, "object 01[0-9a-f]{62}: nobody asked for it", 0},
 		{"an object on both", func(p, j *rogue) error {
 			e := p.entries[0]

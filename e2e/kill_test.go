@@ -19,7 +19,6 @@ import (
 	"ostree-push/internal/otrepo"
 	"ostree-push/ostree"
 	"ostree-push/report"
-	"ostree-push/stream"
 )
 
 // TestKill kills one of the processes of a push with SIGKILL, at 20 random moments
@@ -65,7 +64,7 @@ type killTest struct {
 	template string // what remote.repo is before a push
 	before   string // the content of main in template
 	after    string
-	objects  map[stream.Entry]bool // what is new, other than commits
+	objects  map[ostree.ObjectName]bool // what is new, other than commits
 
 	remote   *sshRemote
 	port     int           // of the link to it
@@ -118,12 +117,12 @@ func (k killTest) withRemote(t *testing.T) *killTest {
 
 // objectsIn returns the objects below a directory that are what they should be, other than
 // commits.
-func objectsIn(t *testing.T, dir string) map[stream.Entry]bool {
+func objectsIn(t *testing.T, dir string) map[ostree.ObjectName]bool {
 	t.Helper()
 	types := map[string]ostree.ObjectType{
 		".filez": ostree.ObjectFile, ".dirtree": ostree.ObjectDirTree, ".dirmeta": ostree.ObjectDirMeta,
 	}
-	found := map[stream.Entry]bool{}
+	found := map[ostree.ObjectName]bool{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		kind, ok := types[filepath.Ext(path)]
 		if err != nil || !ok {
@@ -132,7 +131,7 @@ func objectsIn(t *testing.T, dir string) map[stream.Entry]bool {
 		sum := sumOf(t, strings.TrimPrefix(path, filepath.Dir(filepath.Dir(path))+"/"))
 		content, err := os.ReadFile(path)
 		if err == nil && ostree.CheckBytes(kind, sum, content) == nil {
-			found[stream.Entry{Type: kind, Sum: sum}] = true
+			found[ostree.ObjectName{Type: kind, Sum: sum}] = true
 		}
 		return err
 	})

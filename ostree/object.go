@@ -34,6 +34,16 @@ var extensions = map[ObjectType]string{
 // such as "filez".
 func (t ObjectType) Extension() string { return extensions[t] }
 
+// ObjectName names an object. It is comparable.
+type ObjectName struct {
+	Type ObjectType
+	Sum  Checksum
+}
+
+// String returns the name of the object's file in an archive repository, less the directory: its checksum, and what
+// it is, as in "HEX.dirtree".
+func (n ObjectName) String() string { return n.Sum.String() + "." + n.Type.Extension() }
+
 // ArchivePath returns the path of an object's file below an archive repository, such as
 // "objects/01/23….filez".
 func ArchivePath(t ObjectType, sum Checksum) string {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ostree-push/ostree"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -100,7 +101,7 @@ func (x *sender) send(conn *stream.Conn) error {
 }
 
 // take takes the next object off the list.
-func (x *sender) take() (stream.Entry, bool) {
+func (x *sender) take() (ostree.ObjectName, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for x.ctx.Err() == nil && x.next < x.list.len() {
@@ -111,7 +112,7 @@ func (x *sender) take() (stream.Entry, bool) {
 			return x.list.at(i), true
 		}
 	}
-	return stream.Entry{}, false
+	return ostree.ObjectName{}, false
 }
 
 // count notes that an object has been sent, and opens further channels when that

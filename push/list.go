@@ -12,7 +12,7 @@ import (
 // seen.
 func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, error) {
 	list := &objectList{}
-	w.emit = func(e stream.Entry) error {
+	w.emit = func(e ostree.ObjectName) error {
 		if list.add(e); list.len()%stream.ListSize == 0 {
 			return s.conn.Send(list.last())
 		}
@@ -40,7 +40,7 @@ func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, err
 
 // objectsOf returns what commits consist of.
 func (s *streamPush) objectsOf(ctx context.Context, commits []ostree.Checksum) (map[seenKey]struct{}, error) {
-	w := &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}, emit: func(stream.Entry) error { return nil }}
+	w := &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}, emit: func(ostree.ObjectName) error { return nil }}
 	for _, sum := range commits {
 		if err := w.walkCommit(sum); err != nil {
 			return nil, err
@@ -53,7 +53,7 @@ func (s *streamPush) objectsOf(ctx context.Context, commits []ostree.Checksum) (
 type objectList struct{ lists []stream.List }
 
 // add appends an object, to a new list if the last one is full.
-func (l *objectList) add(e stream.Entry) {
+func (l *objectList) add(e ostree.ObjectName) {
 	if l.len()%stream.ListSize == 0 {
 		l.lists = append(l.lists, stream.List{})
 	}
@@ -69,6 +69,6 @@ func (l *objectList) len() int {
 	return (len(l.lists)-1)*stream.ListSize + l.last().Len()
 }
 
-func (l *objectList) at(i int) stream.Entry {
+func (l *objectList) at(i int) ostree.ObjectName {
 	return l.lists[i/stream.ListSize].At(i % stream.ListSize)
 }

@@ -12,18 +12,18 @@ import (
 )
 
 // send sends an object, and returns its size.
-func (s *streamPush) send(ctx context.Context, conn *stream.Conn, e stream.Entry) (int64, error) {
+func (s *streamPush) send(ctx context.Context, conn *stream.Conn, e ostree.ObjectName) (int64, error) {
 	f, size, err := s.openObject(ctx, e)
 	if err != nil {
 		return 0, fmt.Errorf("local repository: object %s: %w", e.Sum, err)
 	}
 	defer f.Close()
-	return size, conn.SendObject(stream.Object{Entry: e, Size: size}, f)
+	return size, conn.SendObject(stream.Object{ObjectName: e, Size: size}, f)
 }
 
 // size returns the size of an object that is stored in the form in which it is
 // sent.
-func (s *streamPush) size(e stream.Entry) (int64, bool) {
+func (s *streamPush) size(e ostree.ObjectName) (int64, bool) {
 	if e.Type == ostree.ObjectFile && s.src.repo.Mode() != ostree.ModeArchive {
 		return 0, false
 	}
@@ -36,7 +36,7 @@ func (s *streamPush) size(e stream.Entry) (int64, bool) {
 }
 
 // openObject opens an object in the form that archive repositories have it in.
-func (s *streamPush) openObject(ctx context.Context, e stream.Entry) (*os.File, int64, error) {
+func (s *streamPush) openObject(ctx context.Context, e ostree.ObjectName) (*os.File, int64, error) {
 	if e.Type != ostree.ObjectFile || s.src.repo.Mode() == ostree.ModeArchive {
 		f, err := s.src.open(ostree.ArchivePath(e.Type, e.Sum))
 		if err != nil {

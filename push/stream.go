@@ -241,7 +241,7 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 		}
 		for _, e := range asked {
 			if _, ok := may[keyOf(e)]; !ok {
-				return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e.Name())
+				return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e)
 			}
 			size, err := s.send(ctx, s.conn, e)
 			if err != nil {

@@ -15,14 +15,14 @@ type walker struct {
 	ctx  context.Context
 	repo *ostree.Repo
 	seen map[seenKey]struct{}
-	emit func(stream.Entry) error
+	emit func(ostree.ObjectName) error
 }
 
 // seenKey is half of a checksum, which is enough to tell the objects of one
 // repository apart, and the type.
 type seenKey [17]byte
 
-func keyOf(e stream.Entry) (key seenKey) {
+func keyOf(e ostree.ObjectName) (key seenKey) {
 	key[0] = byte(e.Type)
 	copy(key[1:], e.Sum[:])
 	return key
@@ -44,7 +44,7 @@ func (w *walker) skip(tree ostree.Tree) error {
 	if err != nil || !has {
 		return err
 	}
-	w.emit = func(stream.Entry) error { return nil }
+	w.emit = func(ostree.ObjectName) error { return nil }
 	err = w.walk(tree)
 	if errors.Is(err, ostree.ErrNotFound) {
 		return nil // only a part of it is here
@@ -71,7 +71,7 @@ func (w *walker) walk(tree ostree.Tree) error {
 	if err := w.visit(ostree.ObjectDirMeta, tree.Meta); err != nil {
 		return err
 	}
-	if _, seen := w.seen[keyOf(stream.Entry{Type: ostree.ObjectDirTree, Sum: tree.Contents})]; seen {
+	if _, seen := w.seen[keyOf(ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: tree.Contents})]; seen {
 		return nil
 	}
 	files, dirs, err := w.repo.DirTree(tree.Contents)
@@ -92,7 +92,7 @@ func (w *walker) walk(tree ostree.Tree) error {
 }
 
 func (w *walker) visit(t ostree.ObjectType, sum ostree.Checksum) error {
-	e := stream.Entry{Type: t, Sum: sum}
+	e := ostree.ObjectName{Type: t, Sum: sum}
 	if _, seen := w.seen[keyOf(e)]; seen {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/quarantine"
 	"ostree-push/report"
-	"ostree-push/stream"
 )
 
 // This file decides what commits lack, has the source send that, and takes over into the target what has
@@ -21,7 +20,7 @@ const askMost = 100_000
 
 // complete asks the source for what commits lack, until nothing is missing.
 func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, from fetcher, commits []ostree.Checksum) error {
-	asked := map[stream.Entry]struct{}{}
+	asked := map[ostree.ObjectName]struct{}{}
 	for {
 		missing, err := r.missing(ctx, q, commits)
 		if err != nil || len(missing) == 0 {
@@ -29,7 +28,7 @@ func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, from 
 		}
 		for _, e := range missing {
 			if _, twice := asked[e]; twice {
-				return fmt.Errorf("object %s is missing, though it has been sent", e.Name())
+				return fmt.Errorf("object %s is missing, though it has been sent", e.String())
 			}
 			asked[e] = struct{}{}
 		}
@@ -42,9 +41,9 @@ func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, from 
 
 // missing returns objects that commits name, and that are neither in the quarantine nor in the
 // target, askMost at most. Of a tree that is missing it knows nothing more.
-func (r *receiver) missing(ctx context.Context, q *quarantine.Quarantine, commits []ostree.Checksum) ([]stream.Entry, error) {
+func (r *receiver) missing(ctx context.Context, q *quarantine.Quarantine, commits []ostree.Checksum) ([]ostree.ObjectName, error) {
 	var found missingObjects
-	err := walkTrees(ctx, q.Repo, commits, func(e stream.Entry) error {
+	err := walkTrees(ctx, q.Repo, commits, func(e ostree.ObjectName) error {
 		if q.Has(e) {
 			return nil
 		}
@@ -63,15 +62,15 @@ func (r *receiver) missing(ctx context.Context, q *quarantine.Quarantine, commit
 // missingObjects collects objects, each once. Any number of goroutines may add to it.
 type missingObjects struct {
 	mu   sync.Mutex
-	seen map[stream.Entry]struct{}
-	list []stream.Entry
+	seen map[ostree.ObjectName]struct{}
+	list []ostree.ObjectName
 }
 
-func (m *missingObjects) add(e stream.Entry) {
+func (m *missingObjects) add(e ostree.ObjectName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seen == nil {
-		m.seen = map[stream.Entry]struct{}{}
+		m.seen = map[ostree.ObjectName]struct{}{}
 	}
 	if _, twice := m.seen[e]; twice || len(m.list) == askMost {
 		return
@@ -89,7 +88,7 @@ var errLostObjects = errors.New("objects that were there have been removed meanw
 // quarantine has been checked. What is neither there nor in the target is errLostObjects.
 func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, commits []ostree.Checksum) error {
 	r.sink.Log(report.Debug, "Importing the objects")
-	err := walkTrees(ctx, q.Repo, commits, func(e stream.Entry) error {
+	err := walkTrees(ctx, q.Repo, commits, func(e ostree.ObjectName) error {
 		return r.importObject(ctx, tx, q, e)
 	})
 	if err != nil {
@@ -105,13 +104,13 @@ func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q 
 
 // importObject imports an object, unless the target has it: what is published is
 // not to be replaced by another encoding of the same.
-func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, e stream.Entry) error {
+func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, e ostree.ObjectName) error {
 	has, err := r.target.HasObject(ctx, e.Type, e.Sum)
 	if err != nil || has {
 		return err
 	}
 	if !q.Has(e) {
-		return fmt.Errorf("object %s: %w", e.Name(), errLostObjects)
+		return fmt.Errorf("object %s: %w", e.String(), errLostObjects)
 	}
 	// Content may become larger than it was.
 	if e.Type == ostree.ObjectFile && r.target.Mode() != ostree.ModeArchive {
@@ -120,7 +119,7 @@ func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *
 		}
 	}
 	if err := tx.Import(ctx, q.Repo, e.Type, e.Sum); err != nil {
-		return fmt.Errorf("object %s: %w", e.Name(), err)
+		return fmt.Errorf("object %s: %w", e.String(), err)
 	}
 	return nil
 }

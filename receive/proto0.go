@@ -13,7 +13,6 @@ import (
 	"ostree-push/receive/audit"
 	"ostree-push/receive/quarantine"
 	"ostree-push/report"
-	"ostree-push/stream"
 )
 
 // This file is the receiving end of protocol 0, which clients older than 0.1.1
@@ -404,8 +403,8 @@ func (z *proto0Receiver) publishUpdates(ctx context.Context, q *quarantine.Quara
 }
 
 // Fetch is for objects that are missing. A client of this protocol cannot be asked for them.
-func (z *proto0Receiver) Fetch(_ context.Context, objects []stream.Entry) error {
-	return quarantine.Fault(fmt.Errorf("object %s has not been sent", objects[0].Name()))
+func (z *proto0Receiver) Fetch(_ context.Context, objects []ostree.ObjectName) error {
+	return quarantine.Fault(fmt.Errorf("object %s has not been sent", objects[0].String()))
 }
 
 // newAncestors returns the ancestors of a commit that have come with it: a client sends all between
@@ -413,7 +412,7 @@ func (z *proto0Receiver) Fetch(_ context.Context, objects []stream.Entry) error 
 func (z *proto0Receiver) newAncestors(q *quarantine.Quarantine, commit *ostree.Commit) []ostree.Checksum {
 	var ancestors []ostree.Checksum
 	seen := map[ostree.Checksum]bool{}
-	for sum := commit.Parent; !sum.IsZero() && !seen[sum] && q.Has(stream.Entry{Type: ostree.ObjectCommit, Sum: sum}); {
+	for sum := commit.Parent; !sum.IsZero() && !seen[sum] && q.Has(ostree.ObjectName{Type: ostree.ObjectCommit, Sum: sum}); {
 		seen[sum] = true
 		ancestors = append(ancestors, sum)
 		parent, err := q.Repo.LoadCommit(sum)

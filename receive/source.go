@@ -5,7 +5,6 @@ import (
 
 	"ostree-push/ostree"
 	"ostree-push/report"
-	"ostree-push/stream"
 )
 
 // source is what brings objects: from a stream of the pusher's (package upload), or from a URL (package pull). Each is
@@ -44,5 +43,5 @@ type fetcher interface {
 	// Fetch brings objects of the commits that Objects was called with, one at least, into the quarantine, where they are
 	// not, and compares them with their checksums. It is an error if it cannot bring all of them. It may be called any
 	// number of times after Objects.
-	Fetch(ctx context.Context, objects []stream.Entry) error
+	Fetch(ctx context.Context, objects []ostree.ObjectName) error
 }

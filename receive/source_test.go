@@ -201,10 +201,10 @@ func (p testPusher) offer(repo *ostree.Repo, state stream.State) error {
 func (p testPusher) list(repo *ostree.Repo, wanted []ostree.Checksum) error {
 	var (
 		mu   sync.Mutex
-		have []stream.Entry
+		have []ostree.ObjectName
 		list stream.List
 	)
-	err := walkTrees(p.ctx, repo, wanted, func(e stream.Entry) error {
+	err := walkTrees(p.ctx, repo, wanted, func(e ostree.ObjectName) error {
 		has, err := repo.HasObject(p.ctx, e.Type, e.Sum)
 		if err == nil && has {
 			mu.Lock()
@@ -224,7 +224,7 @@ func (p testPusher) list(repo *ostree.Repo, wanted []ostree.Checksum) error {
 	if err != nil {
 		return err
 	}
-	var due []stream.Entry
+	var due []ostree.ObjectName
 	for i, e := range have {
 		if missing.Has(i) {
 			due = append(due, e)
@@ -233,11 +233,11 @@ func (p testPusher) list(repo *ostree.Repo, wanted []ostree.Checksum) error {
 	return p.send(due)
 }
 
-func (p testPusher) send(objects []stream.Entry) error {
+func (p testPusher) send(objects []ostree.ObjectName) error {
 	for _, e := range objects {
 		content, err := os.ReadFile(filepath.Join(p.path, ostree.ArchivePath(e.Type, e.Sum)))
 		if err == nil {
-			err = p.conn.SendObject(stream.Object{Entry: e, Size: int64(len(content))}, bytes.NewReader(content))
+			err = p.conn.SendObject(stream.Object{ObjectName: e, Size: int64(len(content))}, bytes.NewReader(content))
 		}
 		if err != nil {
 			return err
@@ -331,13 +331,13 @@ func (b *bringing) commits() {
 	if err := b.source.Commits(b.t.Context(), []ostree.Checksum{b.commit}); err != nil {
 		b.t.Fatal(err)
 	}
-	commit := stream.Entry{Type: ostree.ObjectCommit, Sum: b.commit}
+	commit := ostree.ObjectName{Type: ostree.ObjectCommit, Sum: b.commit}
 	if had, err := b.r.target.HasObject(b.t.Context(), commit.Type, commit.Sum); err != nil || !had && !b.q.Has(commit) {
 		b.t.Errorf("the commit has not been brought: %v", err)
 	}
 }
 
-func (b *bringing) missing() []stream.Entry {
+func (b *bringing) missing() []ostree.ObjectName {
 	b.t.Helper()
 	missing, err := b.r.missing(b.t.Context(), b.q, []ostree.Checksum{b.commit})
 	if err != nil {

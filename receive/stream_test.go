@@ -82,7 +82,7 @@ func sessions(f *testing.F) (all [][]byte) {
 		f.Fatal(err)
 	}
 	commit.Close()
-	entry := stream.Entry{Type: ostree.ObjectDirMeta, Sum: commit.Tree.Meta}
+	entry := ostree.ObjectName{Type: ostree.ObjectDirMeta, Sum: commit.Tree.Meta}
 	meta, err := repo.Metadata(entry.Type, entry.Sum)
 	if err != nil {
 		f.Fatal(err)
@@ -104,6 +104,6 @@ func sessions(f *testing.F) (all [][]byte) {
 	snap(c.End(stream.Commit{}))
 	snap(c.Send(list))
 	snap(c.End(list))
-	snap(c.SendObject(stream.Object{Entry: entry, Size: int64(len(meta))}, bytes.NewReader(meta)))
+	snap(c.SendObject(stream.Object{ObjectName: entry, Size: int64(len(meta))}, bytes.NewReader(meta)))
 	return append(all, []byte("T\x00\x00\x00\x05x/key"))
 }

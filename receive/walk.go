@@ -9,7 +9,6 @@ import (
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
 	"ostree-push/receive/quarantine"
-	"ostree-push/stream"
 )
 
 // This file walks what commits consist of. Nothing is inferred: a tree that is there says nothing of
@@ -27,7 +26,7 @@ type treeWalk struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	repo   *ostree.Repo // has the trees; of one that it does not have, nothing more is known
-	visit  func(stream.Entry) error
+	visit  func(ostree.ObjectName) error
 
 	heights map[ostree.Checksum]int      // levels, of the trees that have been walked
 	metas   map[ostree.Checksum]struct{} // that have been visited: most directories have the same
@@ -40,7 +39,7 @@ type treeWalk struct {
 const walkBatch = 64
 
 // walkTrees walks the trees of commits. The first error of visit ends it.
-func walkTrees(ctx context.Context, repo *ostree.Repo, commits []ostree.Checksum, visit func(stream.Entry) error) (err error) {
+func walkTrees(ctx context.Context, repo *ostree.Repo, commits []ostree.Checksum, visit func(ostree.ObjectName) error) (err error) {
 	w := &treeWalk{repo: repo, visit: visit, heights: map[ostree.Checksum]int{}, metas: map[ostree.Checksum]struct{}{}}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	w.work = make(chan []ostree.Checksum, 2*runtime.GOMAXPROCS(0))
@@ -49,7 +48,7 @@ func walkTrees(ctx context.Context, repo *ostree.Repo, commits []ostree.Checksum
 			if w.ctx.Err() != nil {
 				return
 			}
-			if err := w.visit(stream.Entry{Type: ostree.ObjectFile, Sum: sum}); err != nil {
+			if err := w.visit(ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum}); err != nil {
 				w.cancel(err)
 			}
 		}
@@ -93,7 +92,7 @@ func (w *treeWalk) tree(tree ostree.Tree, depth int) (height int, err error) {
 		return 0, context.Cause(w.ctx)
 	}
 	if _, seen := w.metas[tree.Meta]; !seen {
-		if err := w.visit(stream.Entry{Type: ostree.ObjectDirMeta, Sum: tree.Meta}); err != nil {
+		if err := w.visit(ostree.ObjectName{Type: ostree.ObjectDirMeta, Sum: tree.Meta}); err != nil {
 			return 0, err
 		}
 		w.metas[tree.Meta] = struct{}{}
@@ -112,7 +111,7 @@ func (w *treeWalk) tree(tree ostree.Tree, depth int) (height int, err error) {
 }
 
 func (w *treeWalk) walkTree(sum ostree.Checksum, depth int) (height int, err error) {
-	entry := stream.Entry{Type: ostree.ObjectDirTree, Sum: sum}
+	entry := ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sum}
 	has, err := w.repo.HasObject(w.ctx, entry.Type, sum)
 	if err != nil || !has {
 		return 1, w.orVisit(err, entry)
@@ -143,7 +142,7 @@ func (w *treeWalk) walkTree(sum ostree.Checksum, depth int) (height int, err err
 	return height + 1, w.visit(entry)
 }
 
-func (w *treeWalk) orVisit(err error, entry stream.Entry) error {
+func (w *treeWalk) orVisit(err error, entry ostree.ObjectName) error {
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (e *encoder) uint64(n uint64)            { e.p = binary.BigEndian.AppendUin
 func (e *encoder) checksum(s ostree.Checksum) { e.p = append(e.p, s[:]...) }
 func (e *encoder) tree(t ostree.Tree)         { e.checksum(t.Contents); e.checksum(t.Meta) }
 func (e *encoder) rest(p []byte)              { e.p = append(e.p, p...) }
-func (e *encoder) name(t Entry)               { e.byte(byte(t.Type)); e.checksum(t.Sum) }
+func (e *encoder) name(t ostree.ObjectName)   { e.byte(byte(t.Type)); e.checksum(t.Sum) }
 func (e *encoder) item()                      { e.items = append(e.items, len(e.p)) }
 
 func (e *encoder) bytes(p []byte) {
@@ -149,8 +149,8 @@ func (d *decoder) ref() ostree.Ref {
 }
 
 // name takes the name of an object, which is not a commit.
-func (d *decoder) name() Entry {
-	e := Entry{Type: ostree.ObjectType(d.byte()), Sum: d.checksum()}
+func (d *decoder) name() ostree.ObjectName {
+	e := ostree.ObjectName{Type: ostree.ObjectType(d.byte()), Sum: d.checksum()}
 	switch e.Type {
 	case ostree.ObjectFile, ostree.ObjectDirTree, ostree.ObjectDirMeta:
 	default:

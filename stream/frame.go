@@ -173,6 +173,9 @@ type ProtocolError struct{ text string }
 
 func (e *ProtocolError) Error() string { return e.text }
 
+// Fault reports that the other end is to blame, and so what it sent is of no use.
+func (e *ProtocolError) Fault() bool { return true }
+
 func protocolError(format string, args ...any) error {
 	return &ProtocolError{fmt.Sprintf(format, args...)}
 }

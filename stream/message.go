@@ -216,16 +216,6 @@ func decodeWanted(d *decoder) Message {
 	return m
 }
 
-// Entry names an object.
-type Entry struct {
-	Type ostree.ObjectType
-	Sum  ostree.Checksum
-}
-
-// Name returns the name of the object's file in an archive repository, less the directory:
-// its checksum, and what it is.
-func (e Entry) Name() string { return e.Sum.String() + "." + e.Type.Extension() }
-
 // entrySize is the size of the name of an object on the wire, in bytes.
 const entrySize = 1 + len(ostree.Checksum{})
 
@@ -237,7 +227,7 @@ const ListSize = MaxPayload / entrySize
 type List struct{ packed []byte }
 
 // Add appends an object. A list that has ListSize of them takes no more.
-func (m *List) Add(entry Entry) {
+func (m *List) Add(entry ostree.ObjectName) {
 	e := encoder{p: m.packed}
 	e.name(entry)
 	m.packed = e.p
@@ -247,7 +237,7 @@ func (m *List) Add(entry Entry) {
 func (m List) Len() int { return len(m.packed) / entrySize }
 
 // At returns the object i.
-func (m List) At(i int) Entry {
+func (m List) At(i int) ostree.ObjectName {
 	d := decoder{p: m.packed[i*entrySize:]}
 	return d.name()
 }
@@ -336,7 +326,7 @@ func ReadMissing(r Reader, n int) (Missing, error) {
 // Object is an object that the receiver lacks. Its bytes follow the frame, in the form in which
 // archive repositories store them.
 type Object struct {
-	Entry
+	ostree.ObjectName
 	Size int64 // in bytes
 }
 
@@ -344,7 +334,7 @@ type Object struct {
 func (m Object) Kind() Kind { return 'D' }
 
 func (m Object) encode(e *encoder) {
-	e.name(m.Entry)
+	e.name(m.ObjectName)
 	e.uint64(uint64(m.Size))
 }
 
@@ -358,7 +348,7 @@ func decodeObject(d *decoder) Message {
 }
 
 // Ask has objects that are missing all the same, whether they were listed or not.
-type Ask []Entry
+type Ask []ostree.ObjectName
 
 // Kind returns 'Q'.
 func (m Ask) Kind() Kind { return 'Q' }

@@ -96,7 +96,7 @@ func TestReceiverToPusher(t *testing.T) {
 	for i := range 19 {
 		missing.Add(i%3 == 0)
 	}
-	ask := Ask{{ostree.ObjectFile, sum(6)}, {ostree.ObjectDirTree, sum(7)}}
+	ask := Ask{{Type: ostree.ObjectFile, Sum: sum(6)}, {Type: ostree.ObjectDirTree, Sum: sum(7)}}
 	result := Result{Error: "why", Hints: []string{"one", ""}, Moved: true}
 
 	w, r := from(Receiver)
@@ -146,10 +146,10 @@ func TestReceiverToPusher(t *testing.T) {
 func TestPusherToReceiver(t *testing.T) {
 	offer := Offer{{"main", sum(1)}, {"other", sum(2)}}
 	commit := Commit{Sum: sum(3), Detached: []byte("meta"), Object: []byte("object")}
-	entry := Entry{ostree.ObjectDirTree, sum(4)}
+	entry := ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sum(4)}
 	var list List
 	list.Add(entry)
-	list.Add(Entry{ostree.ObjectFile, sum(5)})
+	list.Add(ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(5)})
 
 	w, r := from(Pusher)
 	for _, err := range []error{
@@ -168,7 +168,7 @@ func TestPusherToReceiver(t *testing.T) {
 		t.Error(diff)
 	}
 	ends[Commit](t, r)
-	if m := next[List](t, r); m.Len() != 2 || m.At(0) != entry || m.At(1) != (Entry{ostree.ObjectFile, sum(5)}) {
+	if m := next[List](t, r); m.Len() != 2 || m.At(0) != entry || m.At(1) != (ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(5)}) {
 		t.Errorf("%+v", m)
 	}
 	ends[List](t, r)
@@ -382,11 +382,11 @@ func FuzzRead(f *testing.F) {
 // FuzzDecode has each frame decoded. What is accepted is encoded in one way only.
 func FuzzDecode(f *testing.F) {
 	var list List
-	list.Add(Entry{ostree.ObjectFile, sum(1)})
+	list.Add(ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)})
 	for _, m := range []Message{
 		Hello{"x/y"}, State{{Ref: "main", Commit: sum(1), Timestamp: 2}}, Offer{{Ref: "a/b", Commit: sum(1)}},
 		Commit{Sum: sum(1), Detached: []byte("detached"), Object: []byte("object")}, Wanted{sum(1), sum(2)}, list,
-		Missing{bits: []byte{0x80}}, Object{Entry{ostree.ObjectDirTree, sum(1)}, 5}, Ask{{ostree.ObjectDirMeta, sum(1)}},
+		Missing{bits: []byte{0x80}}, Object{ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sum(1)}, 5}, Ask{{Type: ostree.ObjectDirMeta, Sum: sum(1)}},
 		Failure{"tired"}, Event("{}\n"), Result{Error: "why", Hints: []string{"how"}, Moved: true}, Join{"x/y"}, Joined{},
 	} {
 		e := &encoder{}

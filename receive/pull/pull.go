@@ -16,7 +16,6 @@ import (
 	"ostree-push/ostree"
 	"ostree-push/receive/quarantine"
 	"ostree-push/report"
-	"ostree-push/stream"
 )
 
 const (
@@ -128,17 +127,17 @@ func (p *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 
 // Fetch brings single objects into the quarantine: a pull does not look for what a commit lacks that the
 // target takes for whole.
-func (p *Source) Fetch(ctx context.Context, objects []stream.Entry) error {
+func (p *Source) Fetch(ctx context.Context, objects []ostree.ObjectName) error {
 	for _, e := range objects {
 		if err := p.fetchObject(ctx, e); err != nil {
-			return fmt.Errorf("fetch object %s, which is missing: %w", e.Name(), err)
+			return fmt.Errorf("fetch object %s, which is missing: %w", e.String(), err)
 		}
 		p.totals.Objects++
 	}
 	return nil
 }
 
-func (p *Source) fetchObject(ctx context.Context, e stream.Entry) (err error) {
+func (p *Source) fetchObject(ctx context.Context, e ostree.ObjectName) (err error) {
 	f, err := p.q.Create(e)
 	if err != nil {
 		return err
@@ -181,7 +180,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // copyObject writes an object of the repository in a directory, in the form that archive
 // repositories have it in.
-func copyObject(ctx context.Context, dir string, to io.Writer, e stream.Entry) error {
+func copyObject(ctx context.Context, dir string, to io.Writer, e ostree.ObjectName) error {
 	source, err := ostree.Open(dir)
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
-	"ostree-push/stream"
 )
 
 // This file compares objects with their checksums.
@@ -21,7 +20,7 @@ const SmallSize = 512 << 10
 
 // CheckFile compares an object that has a file to itself with its checksum. A mistake is an error, and so is metadata that
 // is larger than ostree.MaxMetadataSize.
-func CheckFile(ctx context.Context, f *os.File, e stream.Entry) error {
+func CheckFile(ctx context.Context, f *os.File, e ostree.ObjectName) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -43,16 +42,16 @@ func CheckFile(ctx context.Context, f *os.File, e stream.Entry) error {
 func (q *Quarantine) Check(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	work := make(chan stream.Entry, 1000)
-	checkers := workers.Start(work, func(e stream.Entry) {
+	work := make(chan ostree.ObjectName, 1000)
+	checkers := workers.Start(work, func(e ostree.ObjectName) {
 		if ctx.Err() != nil {
 			return
 		}
 		if err := q.checkObject(ctx, e); err != nil {
-			cancel(fmt.Errorf("object %s: %w", e.Name(), err))
+			cancel(fmt.Errorf("object %s: %w", e.String(), err))
 		}
 	})
-	err := q.eachObject(func(e stream.Entry) { work <- e })
+	err := q.eachObject(func(e ostree.ObjectName) { work <- e })
 	close(work)
 	checkers.Wait()
 	if err == nil && ctx.Err() != nil {
@@ -66,7 +65,7 @@ func (q *Quarantine) Check(ctx context.Context) error {
 
 // Count returns how many objects have arrived, and how many bytes their files have.
 func (q *Quarantine) Count() (objects int, bytes int64, err error) {
-	err = q.eachObject(func(e stream.Entry) {
+	err = q.eachObject(func(e ostree.ObjectName) {
 		if info, err := os.Lstat(q.objectPath(e)); err == nil {
 			objects++
 			bytes += info.Size()
@@ -76,7 +75,7 @@ func (q *Quarantine) Count() (objects int, bytes int64, err error) {
 }
 
 // checkObject checks one object in the quarantine.
-func (q *Quarantine) checkObject(ctx context.Context, e stream.Entry) error {
+func (q *Quarantine) checkObject(ctx context.Context, e ostree.ObjectName) error {
 	f, err := os.OpenFile(q.objectPath(e), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
@@ -90,7 +89,7 @@ func (q *Quarantine) checkObject(ctx context.Context, e stream.Entry) error {
 }
 
 // eachObject calls f for each object in the quarantine.
-func (q *Quarantine) eachObject(f func(stream.Entry)) error {
+func (q *Quarantine) eachObject(f func(ostree.ObjectName)) error {
 	objects := filepath.Join(q.dir, "objects")
 	dirs, err := os.ReadDir(objects) // no Glob: the path may have characters of a pattern
 	if err != nil {
@@ -113,7 +112,7 @@ func (q *Quarantine) eachObject(f func(stream.Entry)) error {
 			}
 			for _, t := range []ostree.ObjectType{ostree.ObjectFile, ostree.ObjectDirTree, ostree.ObjectDirMeta, ostree.ObjectCommit} {
 				if t.Extension() == extension {
-					f(stream.Entry{Type: t, Sum: sum})
+					f(ostree.ObjectName{Type: t, Sum: sum})
 				}
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"syscall"
 
 	"ostree-push/ostree"
-	"ostree-push/stream"
 )
 
 // faultError is an error that the sender is to blame for.
@@ -25,9 +24,12 @@ func Fault(err error) error {
 	return &faultError{err}
 }
 
-// IsFault reports whether the sender is to blame for an error, by Fault or because it does not keep to the protocol.
+// Fault reports that the sender is to blame, as errors of other packages may that are of the same kind.
+func (e *faultError) Fault() bool { return true }
+
+// IsFault reports whether the sender is to blame for an error: by Fault, or because an error in its chain has a method
+// Fault() bool that says so, as a stream.ProtocolError has.
 func IsFault(err error) bool {
-	var fault *faultError
-	var protocol *stream.ProtocolError
-	return errors.As(err, &fault) || errors.As(err, &protocol)
+	var fault interface{ Fault() bool }
+	return errors.As(err, &fault) && fault.Fault()
 }

@@ -14,7 +14,6 @@ import (
 	"ostree-push/internal/held"
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
-	"ostree-push/stream"
 )
 
 // Quarantine is an archive repository below a target's tmp/ in which everything arrives. Objects that the target has are
@@ -117,13 +116,13 @@ func (q *Quarantine) unmask(fd int) error {
 }
 
 // Has reports whether an object has arrived.
-func (q *Quarantine) Has(e stream.Entry) bool {
+func (q *Quarantine) Has(e ostree.ObjectName) bool {
 	var stat unix.Stat_t
 	return unix.Fstatat(int(q.held.Fd()), ostree.ArchivePath(e.Type, e.Sum), &stat, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // Create makes the file of an object, of which there must be none.
-func (q *Quarantine) Create(e stream.Entry) (*os.File, error) {
+func (q *Quarantine) Create(e ostree.ObjectName) (*os.File, error) {
 	path := q.objectPath(e)
 	fd, err := createFile(path)
 	if err != nil {
@@ -155,7 +154,7 @@ func (q *Quarantine) Replace(name string) (*os.File, error) {
 
 // Write stores an object that has been checked. There are a great many of them, so
 // this makes no call more than it must.
-func (q *Quarantine) Write(e stream.Entry, data []byte) error {
+func (q *Quarantine) Write(e ostree.ObjectName, data []byte) error {
 	path := q.objectPath(e)
 	fd, err := createFile(path)
 	if err != nil {
@@ -179,7 +178,7 @@ func (q *Quarantine) Write(e stream.Entry, data []byte) error {
 // Wrote counts bytes that have been written.
 func (q *Quarantine) Wrote(bytes int64) { q.sync.wrote(bytes, int(q.held.Fd())) }
 
-func (q *Quarantine) objectPath(e stream.Entry) string {
+func (q *Quarantine) objectPath(e ostree.ObjectName) string {
 	return q.dir + "/" + ostree.ArchivePath(e.Type, e.Sum)
 }
 

@@ -47,12 +47,12 @@ func newQuarantine(t testing.TB, target *ostree.Repo) *quarantine.Quarantine {
 
 // dirmeta is a dirmeta object of its own for each number: uid, gid and mode, 32 bits each, big endian, and no
 // extended attributes (OSTREE_DIRMETA_GVARIANT_FORMAT).
-func dirmeta(n uint8) (stream.Entry, []byte) {
+func dirmeta(n uint8) (ostree.ObjectName, []byte) {
 	data := []byte{0, 0, 0, n, 0, 0, 0, 0, 0, 0, 0x41, 0xed}
-	return stream.Entry{Type: ostree.ObjectDirMeta, Sum: sha256.Sum256(data)}, data
+	return ostree.ObjectName{Type: ostree.ObjectDirMeta, Sum: sha256.Sum256(data)}, data
 }
 
-func write(t testing.TB, q *quarantine.Quarantine, n uint8) stream.Entry {
+func write(t testing.TB, q *quarantine.Quarantine, n uint8) ostree.ObjectName {
 	t.Helper()
 	e, data := dirmeta(n)
 	if err := q.Write(e, data); err != nil {
@@ -111,16 +111,16 @@ func TestResume(t *testing.T) {
 	defer q.Remove()
 	left := q.Resume(t.Context())
 	missing, _ := dirmeta(3)
-	for i, want := range map[stream.Entry]bool{whole: true, damaged: true, missing: false} {
+	for i, want := range map[ostree.ObjectName]bool{whole: true, damaged: true, missing: false} {
 		if has, err := left.Take(i, int(i.Sum[0])); err != nil || has != want {
-			t.Errorf("%s: %v, %v", i.Name(), has, err)
+			t.Errorf("%s: %v, %v", i.String(), has, err)
 		}
 	}
 	if _, err := left.Take(whole, 0); !quarantine.IsFault(err) {
 		t.Errorf("twice: %v", err)
 	}
 	broken, taken := left.Finish()
-	if len(broken) != 1 || broken[0].Entry != damaged || broken[0].Index != int(damaged.Sum[0]) || taken != 1 {
+	if len(broken) != 1 || broken[0].ObjectName != damaged || broken[0].Index != int(damaged.Sum[0]) || taken != 1 {
 		t.Errorf("damaged %v, taken %d", broken, taken)
 	}
 	if !q.Has(whole) || q.Has(damaged) || q.Has(missing) {
@@ -277,6 +277,9 @@ func TestFault(t *testing.T) {
 		if quarantine.IsFault(quarantine.Fault(ours)) {
 			t.Errorf("%v is said to be the sender's", ours)
 		}
+	}
+	if !quarantine.IsFault(fmt.Errorf("list: %w", &stream.ProtocolError{})) {
+		t.Error("what is against the protocol is the sender's")
 	}
 	if err := quarantine.Fault(errors.New("odd")); !quarantine.IsFault(fmt.Errorf("object: %w", err)) {
 		t.Error("what is wrong with an object is the sender's")

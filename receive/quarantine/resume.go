@@ -9,7 +9,6 @@ import (
 
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
-	"ostree-push/stream"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,25 +24,25 @@ type Resume struct {
 	checkers *workers.Workers
 
 	mu      sync.Mutex
-	found   map[stream.Entry]struct{}
+	found   map[ostree.ObjectName]struct{}
 	damaged []Taken
 }
 
 // Taken is an object that has been found, and the index that it was asked for with.
 type Taken struct {
-	stream.Entry
+	ostree.ObjectName
 	Index int
 }
 
 // Resume begins to take objects from what has been left behind.
 func (q *Quarantine) Resume(ctx context.Context) *Resume {
-	s := &Resume{ctx: ctx, q: q, from: holdLeftovers(filepath.Dir(q.dir)), found: map[stream.Entry]struct{}{}}
+	s := &Resume{ctx: ctx, q: q, from: holdLeftovers(filepath.Dir(q.dir)), found: map[ostree.ObjectName]struct{}{}}
 	if len(s.from) == 0 {
 		return s
 	}
 	s.work = make(chan Taken, 1000)
 	s.checkers = workers.Start(s.work, func(e Taken) {
-		if err := s.check(e.Entry); err != nil {
+		if err := s.check(e.ObjectName); err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.damaged = append(s.damaged, e)
@@ -53,7 +52,7 @@ func (q *Quarantine) Resume(ctx context.Context) *Resume {
 }
 
 // Take takes an object, and reports whether it is there, as far as can be said at once: Finish says which were damaged. Nothing is taken twice.
-func (s *Resume) Take(e stream.Entry, index int) (bool, error) {
+func (s *Resume) Take(e ostree.ObjectName, index int) (bool, error) {
 	if _, twice := s.found[e]; twice {
 		return false, Fault(fmt.Errorf("object %s is listed twice", e.Sum))
 	}
@@ -71,7 +70,7 @@ func (s *Resume) Take(e stream.Entry, index int) (bool, error) {
 }
 
 // move moves an object to a path, if it is there.
-func (l *leftover) move(e stream.Entry, to string) bool {
+func (l *leftover) move(e ostree.ObjectName, to string) bool {
 	from := filepath.Join(l.dir, ostree.ArchivePath(e.Type, e.Sum))
 	err := unix.Rename(from, to)
 	if err == unix.ENOENT {
@@ -84,7 +83,7 @@ func (l *leftover) move(e stream.Entry, to string) bool {
 	return err == nil
 }
 
-func (s *Resume) check(e stream.Entry) error {
+func (s *Resume) check(e ostree.ObjectName) error {
 	err := s.q.checkObject(s.ctx, e)
 	// What could not be checked because all is over stays for whoever resumes.
 	if err != nil && s.ctx.Err() == nil {

@@ -36,7 +36,7 @@ type intake struct {
 	checkers *workers.Workers
 
 	mu       sync.Mutex
-	missing  map[stream.Entry]struct{}
+	missing  map[ostree.ObjectName]struct{}
 	failure  error // what was wrong with an object
 	broken   error // how reading ended on the first channel that broke
 	open     int   // channels that are being read
@@ -62,11 +62,11 @@ type batch struct {
 }
 
 type arrived struct {
-	stream.Entry
+	ostree.ObjectName
 	size int
 }
 
-func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, missing map[stream.Entry]struct{}) *intake {
+func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, missing map[ostree.ObjectName]struct{}) *intake {
 	in := &intake{q: q, sink: sink, total: len(missing), room: q.NewRoom(), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
 	buffers := 2*runtime.GOMAXPROCS(0) + 2
@@ -166,7 +166,7 @@ func (in *intake) read(conn *stream.Conn) error {
 		if err != nil || !more {
 			return err
 		}
-		e, size := object.Entry, object.Size
+		e, size := object.ObjectName, object.Size
 		if err := in.claim(e); err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func (in *intake) read(conn *stream.Conn) error {
 }
 
 // claim takes an object off those that are missing.
-func (in *intake) claim(e stream.Entry) error {
+func (in *intake) claim(e ostree.ObjectName) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if _, ok := in.missing[e]; !ok {
@@ -211,7 +211,7 @@ func (in *intake) count(size int64) {
 }
 
 // space returns an error if an object is too large for its kind, or for the disk.
-func (in *intake) space(e stream.Entry, size int64) error {
+func (in *intake) space(e ostree.ObjectName, size int64) error {
 	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
 		return quarantine.Fault(fmt.Errorf("%d bytes are too many", size))
 	}
@@ -219,7 +219,7 @@ func (in *intake) space(e stream.Entry, size int64) error {
 }
 
 // read adds a small object to the batch.
-func (b *batch) read(conn *stream.Conn, e stream.Entry, size int) error {
+func (b *batch) read(conn *stream.Conn, e ostree.ObjectName, size int) error {
 	if b.buffer == nil {
 		b.buffer = make([]byte, 0, batchSize)
 	}
@@ -234,7 +234,7 @@ func (b *batch) read(conn *stream.Conn, e stream.Entry, size int) error {
 }
 
 // readLarge writes an object, and has it checked.
-func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error {
+func (in *intake) readLarge(conn *stream.Conn, e ostree.ObjectName, size int64) error {
 	f, err := in.q.Create(e)
 	if err != nil {
 		return err
@@ -253,7 +253,7 @@ func (in *intake) readLarge(conn *stream.Conn, e stream.Entry, size int64) error
 func (in *intake) check(b *batch) error {
 	if b.large != nil {
 		e := b.items[0]
-		err := quarantine.CheckFile(in.ctx, b.large, e.Entry)
+		err := quarantine.CheckFile(in.ctx, b.large, e.ObjectName)
 		if errors.Is(err, ostree.ErrCancelled) {
 			err = nil // whoever resumes checks it
 		}
@@ -271,7 +271,7 @@ func (in *intake) check(b *batch) error {
 		}
 		err := quarantine.Fault(ostree.CheckBytes(e.Type, e.Sum, data[:e.size]))
 		if err == nil {
-			err = in.q.Write(e.Entry, data[:e.size])
+			err = in.q.Write(e.ObjectName, data[:e.size])
 		}
 		if err != nil {
 			return fmt.Errorf("object %s: %w", e.Sum, err)

@@ -131,7 +131,7 @@ func (f *Source) storeCommit(ctx context.Context, commit stream.Commit) error {
 	if err := ostree.CheckBytes(ostree.ObjectCommit, commit.Sum, commit.Object); err != nil {
 		return err
 	}
-	if err := f.q.Write(stream.Entry{Type: ostree.ObjectCommit, Sum: commit.Sum}, commit.Object); err != nil {
+	if err := f.q.Write(ostree.ObjectName{Type: ostree.ObjectCommit, Sum: commit.Sum}, commit.Object); err != nil {
 		return err
 	}
 	if len(commit.Detached) == 0 {
@@ -168,14 +168,14 @@ func (f *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 }
 
 // readList reads what the commits consist of, and answers what of it is missing.
-func (f *Source) readList(ctx context.Context) (map[stream.Entry]struct{}, error) {
+func (f *Source) readList(ctx context.Context) (map[ostree.ObjectName]struct{}, error) {
 	var answer stream.Missing
-	missing := map[stream.Entry]struct{}{}
+	missing := map[ostree.ObjectName]struct{}{}
 	left := f.q.Resume(ctx)
 	n, err := f.readEntries(ctx, left, &answer, missing)
 	for _, e := range f.finishResume(left) {
 		answer.Set(e.Index)
-		missing[e.Entry] = struct{}{}
+		missing[e.ObjectName] = struct{}{}
 	}
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func (f *Source) finishResume(left *quarantine.Resume) []quarantine.Taken {
 	return damaged
 }
 
-func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Missing, missing map[stream.Entry]struct{}) (n int, err error) {
+func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Missing, missing map[ostree.ObjectName]struct{}) (n int, err error) {
 	for {
 		list, more, err := stream.Next[stream.List](f.pusher)
 		if err != nil || !more {
@@ -221,7 +221,7 @@ func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answe
 
 // readObjects takes the objects that are missing, from our own channel and from
 // all that join.
-func (f *Source) readObjects(ctx context.Context, missing map[stream.Entry]struct{}) error {
+func (f *Source) readObjects(ctx context.Context, missing map[ostree.ObjectName]struct{}) error {
 	in := newIntake(ctx, f.q, f.sink, missing)
 	f.pusher.in.SetContext(in.ctx)
 	f.pusher.in.Expect()
@@ -249,7 +249,7 @@ func (f *Source) readObjects(ctx context.Context, missing map[stream.Entry]struc
 }
 
 // Fetch asks the pusher for objects, but for those that an interrupted push has left, and takes them.
-func (f *Source) Fetch(ctx context.Context, missing []stream.Entry) error {
+func (f *Source) Fetch(ctx context.Context, missing []ostree.ObjectName) error {
 	left := f.q.Resume(ctx)
 	var ask stream.Ask
 	for i, e := range missing {
@@ -263,7 +263,7 @@ func (f *Source) Fetch(ctx context.Context, missing []stream.Entry) error {
 		}
 	}
 	for _, e := range f.finishResume(left) {
-		ask = append(ask, e.Entry)
+		ask = append(ask, e.ObjectName)
 	}
 	if len(ask) == 0 {
 		return nil
@@ -271,7 +271,7 @@ func (f *Source) Fetch(ctx context.Context, missing []stream.Entry) error {
 	if err := f.pusher.conn.SendAll(ask); err != nil {
 		return err
 	}
-	due := make(map[stream.Entry]struct{}, len(ask))
+	due := make(map[ostree.ObjectName]struct{}, len(ask))
 	for _, e := range ask {
 		due[e] = struct{}{}
 	}
