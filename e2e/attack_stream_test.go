@@ -310,10 +310,11 @@ func TestRoguePushers(t *testing.T) {
 		{"nothing at all", func(p *rogue) error {
 			p.conn.Greeted()
 			return errWait
-		}, "the client does not send any more"},
+		}, "the client " + silence},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			victim := newVictim(t)
+			victim.awaits(t, test.want)
 			p, wait := newRogue(t, s, victim)
 			doErr := test.do(p)
 			if !errors.Is(doErr, errWait) {

@@ -211,8 +211,8 @@ func TestLyingSources(t *testing.T) {
 		{"an endless summary", endless("/summary"), "the source sends a summary of more than [0-9]+ MiB|exceeded maximum size"},
 		{"endless refs", replace("/summary", manyRefs(t, s.dir)), "the source offers 100001 refs, and 100000 are the most"},
 		{"a compression bomb", replace(filePath, bomb(t, file)), "it is a compression bomb: it says that it has 1 B, and expands to more than 16 MiB"},
-		{"a byte and no more", trickle(filePath), "the source does not send any more"},
-		{"a byte of the summary and no more", trickle("/summary"), "the source does not send any more"},
+		{"a byte and no more", trickle(filePath), "the source " + silence},
+		{"a byte of the summary and no more", trickle("/summary"), "the source " + silence},
 		{"a redirect to where it must not go", func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, insideURL+r.URL.Path, http.StatusFound)
 			return true
@@ -231,11 +231,13 @@ func TestLyingSources(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			remote := newVictim(t)
+			remote.awaits(t, test.want)
 			stderr := remote.refuses(t, s.serve(t, test.lie))
 			if !regexp.MustCompile(test.want).MatchString(stderr) {
 				t.Errorf("it says %q, not %q", stderr, test.want)
 			}
 			// And an honest push afterwards works.
+			remote.configure(t, patience)
 			if out, err := remote.receive(s.serve(t, func(http.ResponseWriter, *http.Request) bool { return false })); err != nil {
 				t.Errorf("an honest push afterwards: %v\n%s", err, out)
 			}
@@ -287,11 +289,31 @@ func newVictim(t *testing.T) *victim {
 		t.Fatal(err)
 	}
 	v.config = filepath.Join(t.TempDir(), "config.toml")
-	if err := os.WriteFile(v.config, []byte("timeout = 1\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	v.configure(t, patience)
 	v.before = v.refs(t)
 	return v
+}
+
+// configure has the receiver go by those lines.
+func (v *victim) configure(t *testing.T, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(v.config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// patience is what any machine takes to send something, however busy it is.
+const patience = "timeout = 60"
+
+// silence is what the receiver says at last when nothing comes any more.
+const silence = "does not send any more"
+
+// awaits has a receiver that is to say it do so soon.
+func (v *victim) awaits(t *testing.T, want string) {
+	t.Helper()
+	if strings.HasSuffix(want, silence) {
+		v.configure(t, "timeout = 1")
+	}
 }
 
 func (v *victim) refs(t *testing.T) string {

@@ -103,9 +103,7 @@ func TestJoinWithoutSecret(t *testing.T) {
 	s := newLyingSource(t)
 	v := newVictim(t)
 	log := filepath.Join(t.TempDir(), "audit")
-	if err := os.WriteFile(v.config, []byte("timeout = 60\naudit_log = \""+log+"\"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	v.configure(t, patience, `audit_log = "`+log+`"`)
 	p, wait := newRogue(t, s, v)
 	if err := errors.Join(p.start(), p.list()); err != nil {
 		t.Fatal(err)
@@ -236,9 +234,6 @@ func TestTooManyChannels(t *testing.T) {
 	const most = 15
 	s := newLyingSource(t)
 	v := newVictim(t)
-	if err := os.WriteFile(v.config, []byte("timeout = 60\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	p, wait := newRogue(t, s, v)
 	if err := errors.Join(p.start(), p.list()); err != nil {
 		t.Fatal(err)
