@@ -43,7 +43,8 @@ func TestLeaks(t *testing.T) {
 	}
 
 	rounds, warmUp := 1000, 200
-	if testing.Short() {
+	// What is instrumented is not asked how much memory it takes, and takes long.
+	if testing.Short() || instrumented() {
 		rounds, warmUp = 250, 100
 	}
 	const (
