@@ -37,21 +37,18 @@ type commandLine struct {
 
 	cli.Common
 
-	dest     dest
+	to       destination
 	patience time.Duration // with a receiver that says nothing
 }
 
 // AfterApply checks what the grammar cannot say, so that it is a usage error.
 // kong calls it.
 func (cl *commandLine) AfterApply() error {
-	d, err := parseDest(cl.Dest)
+	to, err := findDestination(cl)
 	if err != nil {
 		return err
 	}
-	if cl.Port != 0 {
-		d.port = int(cl.Port)
-	}
-	cl.dest = d
+	cl.to = to
 	if len(cl.Identity) > 1 {
 		return errors.New("option -i can only be specified once")
 	}

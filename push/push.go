@@ -35,18 +35,13 @@ func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout i
 	if err != nil {
 		return result, err
 	}
-	conn, err := connect(ctx, cl.dest, cl.sshOptions(), text)
-	if err != nil {
+	end, err := cl.to.push(ctx, job{src, cl, text, remoteStdout})
+	if end == nil {
 		return result, err
 	}
-	defer conn.close()
-	r := newRemote(conn, src, cl, text, remoteStdout)
-	defer r.close()
-	err = r.run(ctx)
-
-	result.Refs, result.Moved, result.Totals = text.Refs(), r.moved(), r.totals()
+	result.Refs, result.Moved, result.Totals = text.Refs(), end.moved, end.totals
 	result.Totals.Seconds = time.Since(start).Seconds()
-	if err == nil && !r.said.anything() {
+	if err == nil && !end.said {
 		result.Refs = offered(refs)
 	}
 	return result, err

@@ -35,22 +35,22 @@ type tried struct {
 	phrase string
 }
 
-func newRemote(conn connection, src *source, cl commandLine, text *report.Text, stdout io.Writer) *remote {
+func newRemote(conn connection, d dest, j job) *remote {
 	r := &remote{
 		conn:     conn,
-		src:      src,
-		dest:     cl.dest,
-		named:    cl.Refs,
-		dryRun:   cl.DryRun,
-		text:     text,
-		stdout:   stdout,
-		silence:  &silence{host: cl.dest.host, patience: cl.patience},
-		said:     &listener{Sink: text},
-		commands: cl.Command,
+		src:      j.src,
+		dest:     d,
+		named:    j.cl.Refs,
+		dryRun:   j.cl.DryRun,
+		text:     j.text,
+		stdout:   j.stdout,
+		silence:  &silence{host: d.host, patience: j.cl.patience},
+		said:     &listener{Sink: j.text},
+		commands: j.cl.Command,
 	}
 	for _, t := range transports {
-		if cl.Transport == anyTransport || cl.Transport == t.name {
-			r.transports = append(r.transports, tried{t.start(r, cl), t.phrase})
+		if j.cl.Transport == anyTransport || j.cl.Transport == t.name {
+			r.transports = append(r.transports, tried{t.start(r, j.cl), t.phrase})
 		}
 	}
 	return r
