@@ -37,6 +37,32 @@ func TestDesignPackages(t *testing.T) {
 	}
 }
 
+// The files that docs/development.md and docs/design.md name are there.
+func TestNamedFiles(t *testing.T) {
+	named := regexp.MustCompile("`((?:[a-z0-9_]+/)+[A-Za-z0-9_]+\\.(?:go|txt|md|fish|bash))`")
+	for _, page := range []string{"development.md", "design.md"} {
+		text, err := os.ReadFile(filepath.Join("../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := named.FindAllStringSubmatch(string(text), -1)
+		if len(all) == 0 {
+			t.Errorf("%s names no files", page)
+		}
+		for _, match := range all {
+			// A NAME stands for any, and some files of the receiver's parts are named from there.
+			if strings.Contains(match[1], "NAME") {
+				continue
+			}
+			_, err := os.Stat(filepath.Join("..", match[1]))
+			_, errBelow := os.Stat(filepath.Join("../receive", match[1]))
+			if err != nil && errBelow != nil {
+				t.Errorf("%s names %s, which is not there", page, match[1])
+			}
+		}
+	}
+}
+
 // imports returns which of our packages each package imports, of those that the programs consist of.
 func imports(t *testing.T) map[string][]string {
 	const module = "ostree-push"
