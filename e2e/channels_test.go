@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -119,8 +120,8 @@ func TestJoinWithoutSecret(t *testing.T) {
 		"../tmp/" + p.secret, "ostree-receive-/../" + p.secret, "ostree-receive-other/" + key, "./" + p.secret,
 		name + "\x00/" + key, strings.Repeat("x", 100_000),
 	}
-	for _, secret := range secrets {
-		j, wait := joinPush(t, s, v, secret)
+	refused := func(secret string, j *rogue, wait func() (string, error)) {
+		t.Helper()
 		j.stdin.Close()
 		stderr, err := wait()
 		var exit *exec.ExitError
@@ -130,6 +131,20 @@ func TestJoinWithoutSecret(t *testing.T) {
 		if strings.Contains(stderr, key) {
 			t.Errorf("%.50q: the key is shown: %s", secret, stderr)
 		}
+	}
+	for _, secret := range secrets {
+		j, wait := joinPush(t, s, v, secret)
+		refused(secret, j, wait)
+	}
+	// Nor can who sends what is no secret at all.
+	frames := []string{"T\x00\x00\x00\x02\xff/", "D\x00\x00\x00\x00"}
+	for _, frame := range frames {
+		j, wait := newRogueAt(t, s, v, stream.JoinURL)
+		j.conn.Greeted()
+		if _, err := io.WriteString(j.stdin, frame); err != nil {
+			t.Fatal(err)
+		}
+		refused(frame, j, wait)
 	}
 	if err := p.putAll(nil); err != nil {
 		t.Error(err)
@@ -143,8 +158,9 @@ func TestJoinWithoutSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
-	if refused := strings.Count(string(content), `"verdict":"refused"`); refused != len(secrets) || len(lines) != len(secrets)+2 /* the push: intended, and accepted */ {
-		t.Errorf("%d lines in the audit log, %d of them refused:\n%s", len(lines), refused, content)
+	all := len(secrets) + len(frames)
+	if n := strings.Count(string(content), `"verdict":"refused"`); n != all || len(lines) != all+2 /* the push: intended, and accepted */ {
+		t.Errorf("%d lines in the audit log, %d of them refused:\n%s", len(lines), n, content)
 	}
 	if strings.Contains(string(content), key) {
 		t.Error("the key is in the audit log")

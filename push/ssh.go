@@ -204,7 +204,7 @@ func (c *sshConnection) sessionArgs(line string) []string {
 	return append(args, "--", c.dest.sshHost(), line)
 }
 
-// The port is asked for on 127.0.0.1 by name: otherwise sshd chooses
+// forward has the master forward a port of the server. It is asked for on 127.0.0.1 by name: otherwise sshd chooses
 // one that is free on ::1, and does not say when it is taken on 127.0.0.1, so
 // that the receiver would talk to whatever is there.
 func (c *sshConnection) forward(ctx context.Context, local int) (remote int, err error) {

@@ -61,6 +61,9 @@ func (s *streamPush) try(ctx context.Context, command []string) (o outcome, err 
 	var talked error
 	err = r.conn.talk(ctx, command, r.args(stream.URL), stderr, func(ctx context.Context, stdin io.WriteCloser, stdout io.Reader) {
 		talked = s.run(ctx, stdin, r.silence.reader(stdout), hold.release)
+		// What comes after a mistake is of no use, but a receiver that has more to say does not end before somebody
+		// has read it. One that never ends counts as silent.
+		io.Copy(io.Discard, stdout)
 	})
 	o = outcome{hold: hold, greeting: greeted, noise: s.noise}
 	if errors.Is(talked, errNoStream) {
@@ -138,7 +141,7 @@ func (s *streamPush) listen() {
 		m, err := s.conn.Read()
 		if err != nil {
 			if !errors.Is(err, stream.ErrEnded) {
-				s.broken = fmt.Errorf("what the receiver sends: %w", err)
+				s.broken = &answerError{err}
 			}
 			return
 		}
@@ -165,18 +168,27 @@ func (s *streamPush) endObjects() error {
 // Read returns the next message other than an event.
 func (s *streamPush) Read() (stream.Message, error) {
 	m, ok := <-s.messages
-	if !ok {
-		return nil, stream.ErrEnded
+	switch {
+	case ok:
+		return m, nil
+	case s.broken != nil: // since before the channel was closed
+		return nil, s.broken
 	}
-	return m, nil
+	return nil, stream.ErrEnded
 }
+
+// answerError is what is wrong with what the receiver sends.
+type answerError struct{ error }
+
+func (e *answerError) Error() string { return "what the receiver sends: " + e.error.Error() }
+func (e *answerError) Unwrap() error { return e.error }
 
 // push is the course of a push. If we give up, the receiver is told why.
 func (s *streamPush) push(ctx context.Context) error {
 	err := s.course(ctx)
 	var protocol *stream.ProtocolError
-	if errors.As(err, &protocol) {
-		err = fmt.Errorf("what the receiver sends: %w", err)
+	if errors.As(err, &protocol) && !errors.As(err, new(*answerError)) {
+		err = &answerError{err}
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, stream.ErrEnded) && !errors.Is(err, unix.EPIPE) {
 		s.conn.Send(stream.Failure{Reason: err.Error()})

@@ -86,6 +86,13 @@ func TestBadAnswers(t *testing.T) {
 		if err := start().run(t.Context(), &sent, &answers, func() {}); err == nil || err.Error() != test.want {
 			t.Errorf("%s: %v, not %s", test.name, err, test.want)
 		}
+		// The receiver is told why.
+		var why bytes.Buffer
+		p := stream.New(stream.Pusher, &bytes.Buffer{}, &why)
+		p.Send(stream.Failure{Reason: test.want})
+		if !bytes.HasSuffix(sent.Bytes(), why.Bytes()) {
+			t.Errorf("%s: what was sent does not end with the reason: %q", test.name, sent.Bytes())
+		}
 	}
 }
 

@@ -18,17 +18,17 @@ func (cl *commandLine) runJoin(ctx context.Context, p process) error {
 		return err
 	}
 	secret, err := pusher.Secret()
-	if err == nil {
-		err = cl.join(ctx, p, pusher, secret)
-	} else if errors.Is(err, stream.ErrEnded) {
+	if errors.Is(err, stream.ErrEnded) {
 		err = nil // the pusher is done without it
+	} else {
+		err = cl.join(ctx, p, pusher, secret, err)
 	}
 	return endStream(pusher, ended(err, false), err)
 }
 
-// join has standard input read by the receive of a secret. Only if it cannot, that is worth a line in the audit log: what comes
-// of the receive has one.
-func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pusher, secret string) (err error) {
+// join has standard input read by the receive of a secret, which may not have come as it should. Only if that cannot be, it is worth
+// a line in the audit log: what comes of the receive has one.
+func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pusher, secret string, secretErr error) (err error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
 	s, err := p.begin(entry)
@@ -36,6 +36,9 @@ func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pushe
 		return err
 	}
 	defer func() { err = s.end(ctx, err, recover()) }()
+	if secretErr != nil {
+		return fmt.Errorf("join a push: %w", secretErr)
+	}
 	conn, err := upload.Join(s.repo.Path(), secret, p.stdin)
 	if err != nil {
 		return fmt.Errorf("join a push: %w", err)

@@ -214,7 +214,7 @@ func (c *Conn) header() (kind Kind, size int64, err error) {
 	return kind, size, nil
 }
 
-// payload reads so many bytes. It takes no more memory than twice what has come, and MaxPayload.
+// payload reads so many bytes. It takes no more memory than three times what has come, and MaxPayload.
 func (c *Conn) payload(size int64) ([]byte, error) {
 	if size > MaxPayload {
 		var b bytes.Buffer
