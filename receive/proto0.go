@@ -139,7 +139,7 @@ func (z *proto0Receiver) sendInfo(ctx context.Context) error {
 		refs = nil
 	}
 	names := map[string]string{}
-	for ref, sum := range z.shown(refs) {
+	for ref, sum := range z.visible(refs) {
 		names[string(ref)] = sum.String()
 	}
 	return z.wire.write(proto0Info, ostree.Vardict{"mode": z.target.Mode().Number(), "refs": names})

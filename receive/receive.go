@@ -121,7 +121,7 @@ func (r *receiver) receiveCommits(ctx context.Context, q *quarantine.Quarantine,
 	if err != nil {
 		return nil, fmt.Errorf("list refs: %w", err)
 	}
-	offered, err := source.Refs(ctx, r.shown(have))
+	offered, err := source.Refs(ctx, r.visible(have))
 	if err != nil {
 		return nil, err
 	}

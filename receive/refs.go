@@ -33,9 +33,9 @@ func (r *receiver) checkRefs(refs []ostree.Ref) error {
 	return nil
 }
 
-// shown returns those refs of the target that the pusher is told of: the ones that may be
+// visible returns those refs of the target that the pusher is told of: the ones that may be
 // received.
-func (r *receiver) shown(refs ostree.Refs) ostree.Refs {
+func (r *receiver) visible(refs ostree.Refs) ostree.Refs {
 	shown := maps.Clone(refs)
 	maps.DeleteFunc(shown, func(ref ostree.Ref, _ ostree.Checksum) bool { return !r.config.AllowsRef(string(ref)) })
 	return shown
