@@ -168,7 +168,9 @@ func quietOptions(ctx context.Context) []string {
 	}
 	// Older versions have no such options, and do not start with them.
 	if sshVersion(ctx) >= 807 {
-		options = append(options, "-o", "ForkAfterAuthentication=no", "-o", "StdinNull=no", "-o", "SessionType=default")
+		options = append(options, "-o", "ForkAfterAuthentication=no", "-o", "StdinNull=no", "-o", "SessionType=default",
+			// Debian 13's does not say by itself that the server has closed the connection before the key exchange.
+			"-o", "LogVerbose=kex.c:kex_exchange_identification():*")
 	}
 	return options
 }

@@ -28,7 +28,11 @@ type sshLog struct {
 
 var (
 	closedEarly = regexp.MustCompile(`\A(?:kex|ssh)_exchange_identification: .*(?i:closed|reset|broken pipe|not allowed|exceeded)`)
-	closedBy    = regexp.MustCompile(`\AConnection (?:closed|reset) by `)
+	// inExchange is what LogVerbose has ssh say of the function, whatever its LogLevel (quietOptions).
+	inExchange = regexp.MustCompile(`\A(debug[123]: )?kex\.c:kex_exchange_identification\(\):[0-9]+ \([^)]*\): (.*)\z`)
+	// failedIO is what of that is an error, though it is only said to debug.
+	failedIO = regexp.MustCompile(`\A(?:read|write): `)
+	closedBy = regexp.MustCompile(`\AConnection (?:closed|reset) by `)
 	// resetFirst is all that is said where the connection was reset even before that.
 	resetFirst = regexp.MustCompile(`\AConnection reset by (?:UNKNOWN port -1|[0-9a-fA-F.:]+ port [0-9]+)\z`)
 	// closedProxy is said where a ProxyCommand or a jump host is between.
@@ -66,6 +70,12 @@ func newSSHLog(dir string, text *report.Text) (*sshLog, error) {
 }
 
 func (l *sshLog) line(line string) {
+	if m := inExchange.FindStringSubmatch(line); m != nil {
+		if m[1] != "" && !failedIO.MatchString(m[2]) {
+			return
+		}
+		line = "kex_exchange_identification: " + m[2]
+	}
 	switch {
 	case closedEarly.MatchString(line):
 		l.early = true
