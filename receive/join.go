@@ -18,9 +18,12 @@ func (cl *commandLine) runJoin(ctx context.Context, p process) error {
 		return err
 	}
 	secret, err := pusher.Secret()
-	if errors.Is(err, stream.ErrEnded) {
+	switch {
+	case errors.Is(err, stream.ErrEnded):
 		err = nil // the pusher is done without it
-	} else {
+	case err != nil && ctx.Err() != nil:
+		// It was ended before it was said what to join.
+	default:
 		err = cl.join(ctx, p, pusher, secret, err)
 	}
 	return endStream(pusher, ended(err, false), err)

@@ -81,11 +81,15 @@ func MainWithin(limits Limits, name string, args []string, stdin, stdout, stderr
 	if status, ok := program.Parse(cmd, args, stdout, stderr); !ok {
 		return status
 	}
+	p := process{limits, name, stdin, stdout, stderr}
+	if _, prints := cmd.(*printConfigLine); prints {
+		// It has nothing to put in order: a signal just ends it.
+		return p.exit(cmd.run(context.Background(), p))
+	}
 	ctx, stop := cli.Signals(context.Background())
 	defer stop()
 	ctx, unwatch := watchHangup(ctx, stdout, stderr)
 	defer unwatch()
-	p := process{limits, name, stdin, stdout, stderr}
 	return p.exit(cmd.run(ctx, p))
 }
 

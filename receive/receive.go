@@ -53,10 +53,17 @@ type origin struct {
 
 // openSource makes an origin the source of a quarantine.
 func (r *receiver) openSource(from origin, q *quarantine.Quarantine) (source, error) {
+	var s source
+	var err error
 	if from.pusher != nil {
-		return upload.Open(from.pusher, q, r.config.Timeout, r.sink)
+		s, err = upload.Open(from.pusher, q, r.config.Timeout, r.sink)
+	} else {
+		s, err = pull.Open(from.url, q, pull.Options{Allowed: r.config.AllowsURL, Timeout: r.config.Timeout, Sink: r.sink})
 	}
-	return pull.Open(from.url, q, pull.Options{Allowed: r.config.AllowsURL, Timeout: r.config.Timeout, Sink: r.sink})
+	if err != nil {
+		return nil, err // and no source at all
+	}
+	return s, nil
 }
 
 // receive is the whole job. Of the refs that are offered it receives those of the names, or all if there are none.

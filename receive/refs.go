@@ -61,16 +61,16 @@ func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostr
 	good, bad = list.Refs, list.Bad
 	for ref, sum := range list.Refs {
 		commit, err := r.target.LoadCommit(sum)
-		switch {
-		case err == nil:
+		if err == nil {
 			commit.Close()
-		case errors.Is(err, ostree.ErrNotFound):
+			continue
+		}
+		// One whose file is empty is not there, either.
+		if has, hasErr := r.target.HasObject(ctx, ostree.ObjectCommit, sum); hasErr == nil && !has {
 			err = fmt.Errorf("its commit %s is not there", sum)
 		}
-		if err != nil {
-			delete(good, ref)
-			bad[ref] = err
-		}
+		delete(good, ref)
+		bad[ref] = err
 	}
 	return good, bad, nil
 }

@@ -21,7 +21,7 @@ type source interface {
 
 	// Commits brings commits, of refs that Refs has returned, into the quarantine: the commit objects, which have been
 	// compared with their checksums, and their detached metadata. There may be none. A commit that it does not
-	// bring is no error here: the target may have it.
+	// bring is no error here: the target may have it. It may bring others of those that Refs has returned as well.
 	Commits(ctx context.Context, commits []ostree.Checksum) error
 
 	// Objects brings into the quarantine what commits, which are there, consist of and the target does not have, as far as

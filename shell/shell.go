@@ -20,6 +20,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"golang.org/x/sys/unix"
 
+	"ostree-push/cli"
 	"ostree-push/receive"
 	"ostree-push/report"
 )
@@ -165,11 +166,12 @@ func checked(words []string, limits *receive.Limits) (*job, error) {
 	if !slices.Contains(programs, words[0]) {
 		return nil, refuse("Executing %s not allowed", shown(words[0]))
 	}
+	allowed := receive.PusherOptions()
 	for _, word := range words[1:] {
 		if word == "--" {
 			break
 		}
-		if !allowedOption(word) {
+		if !allowedOption(word, allowed) {
 			return nil, refuse("Option %s not allowed", shown(word))
 		}
 	}
@@ -179,13 +181,13 @@ func checked(words []string, limits *receive.Limits) (*job, error) {
 	return &job{words, limits}, nil
 }
 
-// allowedOption reports whether word is no option, or one that a client may use.
-func allowedOption(word string) bool {
+// allowedOption reports whether word is no option, or one of those that a client may use.
+func allowedOption(word string, allowed []cli.Option) bool {
 	if !strings.HasPrefix(word, "-") || word == "-" {
 		return true
 	}
 	var short strings.Builder
-	for _, option := range receive.PusherOptions() {
+	for _, option := range allowed {
 		if word == option.Long || option.HasValue && strings.HasPrefix(word, option.Long+"=") {
 			return true
 		}

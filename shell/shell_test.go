@@ -90,7 +90,7 @@ func TestAllowedOption(t *testing.T) {
 		"-x": false, "-nx": false, "--print-config": false, "--print-config=1": false, "--forc": false, "--force=1": false,
 		"--root": false, "--repos": false, "---": false,
 	} {
-		if got := allowedOption(option); got != want {
+		if got := allowedOption(option, receive.PusherOptions()); got != want {
 			t.Errorf("%s: %v", option, got)
 		}
 	}
@@ -105,8 +105,8 @@ func TestPusherOptions(t *testing.T) {
 			name += "="
 		}
 		got = append(got, option.Short+name)
-		if !allowedOption(option.Long) || option.Short != "" && !allowedOption("-"+option.Short) ||
-			allowedOption(option.Long+"=x") != option.HasValue {
+		if !allowedOption(option.Long, receive.PusherOptions()) || option.Short != "" && !allowedOption("-"+option.Short, receive.PusherOptions()) ||
+			allowedOption(option.Long+"=x", receive.PusherOptions()) != option.HasValue {
 			t.Errorf("%s is not allowed as it is", name)
 		}
 	}

@@ -17,7 +17,8 @@ const StallBytes = 1024
 var ErrStalls = errors.New("the client does not send any more")
 
 // Reader reads from a client that is not to be waited for longer than a timeout until it has sent StallBytes, or
-// all that it has to say. It belongs to one goroutine.
+// all that it has to say. Reading, Expect and what sets something belong to one goroutine; Also may be called by others, when the timeout is
+// set.
 type Reader struct {
 	ctx     context.Context
 	in      *os.File

@@ -117,9 +117,8 @@ func (p *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 	}
 	if p.gateway == nil {
 		// libostree does not count what it copies.
-		var err error
-		if p.totals.Objects, p.totals.Bytes, err = p.q.Count(); err != nil {
-			return fmt.Errorf("count the objects: %w", err)
+		if objects, bytes, err := p.q.Count(); err == nil {
+			p.totals.Objects, p.totals.Bytes = objects, bytes
 		}
 	}
 	return p.q.Check(ctx)
@@ -205,7 +204,7 @@ func copyObject(ctx context.Context, dir string, to io.Writer, e ostree.ObjectNa
 var errStalled = errors.New("the source does not send any more")
 
 // pull brings commits into the quarantine. MIRROR and TRUSTED_HTTP store
-// content objects as they arrive; the import checks every one.
+// content objects as they arrive, unchecked: Objects has the quarantine check every one.
 func (p *Source) pull(ctx context.Context, commits []ostree.Checksum, flags ostree.PullFlags) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -219,6 +218,9 @@ func (p *Source) pull(ctx context.Context, commits []ostree.Checksum, flags ostr
 			Retries: retries,
 			Progress: func(now ostree.PullProgress) {
 				last.Store(&now)
+				if ctx.Err() != nil {
+					return // it may have been left behind, and the quarantine be gone
+				}
 				stall.see(time.Now(), now)
 				if flags&ostree.PullCommitOnly == 0 {
 					if err := p.q.CheckSpace(); err != nil {

@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file resumes what was interrupted: the quarantine of a stream that ended
-// early is kept, and the next stream takes from it what it would else ask for.
+// This file finds the quarantines that were left behind: which of them are kept for whoever resumes, and which are removed.
 
 const (
 	// resumableName is a file that a quarantine has from when the first objects may

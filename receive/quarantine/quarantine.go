@@ -236,7 +236,7 @@ func (q *Quarantine) Remove() {
 	<-q.removing
 }
 
-// StartRemoval begins with that, once: there may be much in it, and other things to do.
+// StartRemoval begins to remove the quarantine, once: there may be much in it, and other things to do. Remove waits for the end.
 func (q *Quarantine) StartRemoval() {
 	if q.removing != nil {
 		return

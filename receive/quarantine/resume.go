@@ -51,7 +51,7 @@ func (q *Quarantine) Resume(ctx context.Context) *Resume {
 	return s
 }
 
-// Take takes an object, and reports whether it is there, as far as can be said at once: Finish says which were damaged. Nothing is taken twice.
+// Take takes an object, and reports whether it is there, as far as can be said at once: Finish says which were damaged. To take one twice is an error, by Fault.
 func (s *Resume) Take(e ostree.ObjectName, index int) (bool, error) {
 	if _, twice := s.found[e]; twice {
 		return false, Fault(fmt.Errorf("object %s is listed twice", e.Sum))

@@ -46,7 +46,7 @@ func lacksSpace(err error) bool {
 // that it stores as they arrive.
 func (q *Quarantine) CheckSpace() error { return q.CheckSpaceFor(0) }
 
-// CheckSpaceFor does so before so many bytes are written.
+// CheckSpaceFor returns an error if so many bytes more would leave less free space than the target wants to leave.
 func (q *Quarantine) CheckSpaceFor(bytes uint64) error {
 	_, err := q.spaceFor(bytes)
 	return err
