@@ -3,7 +3,8 @@ package ostree
 // #include "signers.h"
 import "C"
 
-// Signers are the keys that RegenerateMetadata and WriteSummary sign with. The zero Signers sign nothing.
+// Signers are the keys that RegenerateMetadata signs with, and those of GPG that WriteSummary does. The zero Signers sign
+// nothing.
 type Signers struct {
 	GPGKeys    []string // ids of secret keys in GPGHomedir
 	GPGHomedir string   // directory; "" for GnuPG's default

@@ -150,6 +150,7 @@ func (k *Keys) WriteMetadataSigned(ctx context.Context, repo *ostree.Repo) error
 // WriteSummarySigned writes a summary of some refs, which libostree itself would make of all, signed with all keys.
 func (k *Keys) WriteSummarySigned(ctx context.Context, repo *ostree.Repo, refs ostree.Refs) error {
 	signers, _ := k.lend()
+	signers.SignType, signers.SecretKeys = "", nil // WriteSummary signs with GPG alone: secrets are not copied for nothing
 	if err := repo.WriteSummary(ctx, refs, signers); err != nil {
 		return err
 	}
