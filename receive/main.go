@@ -201,7 +201,7 @@ func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Ev
 	sink := s.record(say.AtLeast(cl.eventLevel(s.config)))
 	output := report.NewLines(func(line string) { sink.Log(report.Info, line) })
 	defer output.Flush()
-	_, err = s.receive(ctx, request{cl.URL, pusher, cl.Refs}, sink, output)
+	_, err = s.serve(ctx, request{cl.URL, pusher, cl.Refs}, sink, output)
 	return end, err
 }
 
@@ -214,7 +214,7 @@ func (cl *commandLine) runText(ctx context.Context, p process) (err error) {
 	defer func() { err = s.end(ctx, err, recover()) }()
 	text := report.NewText(p.stderr, p.name, textLevel(cl.Common, s.config))
 	start := time.Now()
-	totals, err := s.receive(ctx, request{url: cl.URL, refs: cl.Refs}, s.record(text), outputIn(text))
+	totals, err := s.serve(ctx, request{url: cl.URL, refs: cl.Refs}, s.record(text), outputIn(text))
 	totals.Seconds = time.Since(start).Seconds()
 	if refs := text.Refs(); len(refs) > 0 {
 		text.Finish(report.Result{Destination: cl.Repo, DryRun: s.config.DryRun, Refs: refs, Totals: totals})

@@ -134,8 +134,8 @@ func (s *session) intend(due []*verdict) error {
 	return s.log.Write(&line)
 }
 
-// receive receives what was requested. output is for that of programs which are run.
-func (s *session) receive(ctx context.Context, req request, sink report.Sink, output io.Writer) (totals report.Totals, err error) {
+// serve receives what was requested. output is for that of programs which are run.
+func (s *session) serve(ctx context.Context, req request, sink report.Sink, output io.Writer) (totals report.Totals, err error) {
 	from := origin{pusher: req.pusher}
 	if from.pusher == nil {
 		if from.url, err = s.config.CheckURL(req.url); err != nil {
