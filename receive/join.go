@@ -33,7 +33,7 @@ func (cl *commandLine) runJoin(ctx context.Context, p process) error {
 // a line in the audit log: what comes of the receive has one.
 func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pusher, secret string, secretErr error) (err error) {
 	entry := audit.NewEntry()
-	entry.Repository, entry.Transport, entry.Joins = cl.Repo, "stream", true
+	entry.Repository, entry.Transport, entry.Joins = cl.Repo, cl.transport(), true
 	s, err := p.begin(entry)
 	if err != nil {
 		return err

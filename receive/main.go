@@ -146,19 +146,32 @@ func asksFor(option string, args []string) bool {
 	return slices.Contains(args, option)
 }
 
-// run receives, and says what came of it in the way that suits the source: in
-// events for a pusher of ours, else in text.
-func (cl *commandLine) run(ctx context.Context, p process) error {
-	switch {
-	case cl.URL == stream.JoinURL:
-		return cl.runJoin(ctx, p)
-	case cl.URL == stream.URL:
-		return cl.runStream(ctx, p)
-	case readsEvents(cl.URL):
-		return cl.runTunnel(ctx, p)
-	}
-	return cl.runText(ctx, p)
+// way is a way in which a receive can be asked for, told by the URL. It decides where objects come from, and how is said what
+// came of it.
+type way struct {
+	name string                // in the audit log; "": the scheme of the URL
+	is   func(url string) bool // asked for
+	run  func(*commandLine, context.Context, process) error
 }
+
+// ways returns all of them. The first one that is asked for counts, and the last one always is.
+func ways() []way {
+	return []way{
+		{"stream", func(url string) bool { return url == stream.URL }, (*commandLine).runStream},
+		{"stream", func(url string) bool { return url == stream.JoinURL }, (*commandLine).runJoin},
+		{"tunnel", readsEvents, (*commandLine).runTunnel},
+		{"", func(string) bool { return true }, (*commandLine).runText},
+	}
+}
+
+// way returns the way that the command line asks for.
+func (cl *commandLine) way() way {
+	all := ways()
+	return all[slices.IndexFunc(all, func(w way) bool { return w.is(cl.URL) })]
+}
+
+// run receives.
+func (cl *commandLine) run(ctx context.Context, p process) error { return cl.way().run(cl, ctx, p) }
 
 // runStream receives from a pusher's stream, in which it also says what happens.
 func (cl *commandLine) runStream(ctx context.Context, p process) error {
@@ -284,7 +297,7 @@ func keepAlive(every time.Duration, say *report.Events) (stop func()) {
 // begin begins a session for what the command line asks for.
 func (cl *commandLine) begin(limits Limits) (*session, error) {
 	entry := audit.NewEntry()
-	entry.Repository, entry.Transport, entry.Asked = cl.Repo, transport(cl.URL), cl.Refs
+	entry.Repository, entry.Transport, entry.Asked = cl.Repo, cl.transport(), cl.Refs
 	s, err := limits.begin(entry)
 	if err != nil {
 		return nil, err
@@ -338,21 +351,19 @@ func (cl *commandLine) eventLevel(c *config.Config) report.Level {
 // a pusher, who may do less.
 const RestrictedEnv = config.RestrictedEnv
 
-// transport names the way that objects travel from a source.
-func transport(source string) string {
-	if source == stream.URL {
-		return "stream"
+// transport names, for the audit log, the way that objects travel.
+func (cl *commandLine) transport() string {
+	if name := cl.way().name; name != "" {
+		return name
 	}
-	if readsEvents(source) {
-		return "tunnel"
-	}
-	u, err := url.Parse(source)
+	u, err := url.Parse(cl.URL)
 	if err != nil {
 		return ""
 	}
 	return u.Scheme
 }
 
+// readsEvents reports whether a URL is that of a pusher of ours, in a tunnel.
 func readsEvents(source string) bool {
 	u, err := url.Parse(source)
 	return err == nil && strings.HasPrefix(u.Path, "/"+report.EventsPrefix)

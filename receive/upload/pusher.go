@@ -57,4 +57,4 @@ func (p *Pusher) Secret() (string, error) {
 }
 
 // Joined tells the pusher that this session has joined its receive.
-func (p *Pusher) Joined() error { return p.conn.Send(stream.Joined{}) }
+func (p *Pusher) Joined() error { return p.conn.Send(stream.Go{}) }
