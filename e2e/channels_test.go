@@ -217,7 +217,7 @@ func TestRogueChannels(t *testing.T) {
 				t.Fatal(err)
 			}
 			j, waitJoined := joinPush(t, s, v, p.secret)
-			if _, _, err := stream.Next[stream.Joined](j); err != nil {
+			if _, _, err := stream.Next[stream.Go](j); err != nil {
 				t.Fatal(err)
 			}
 			if err := test.do(p, j); err != nil && test.want == "" {
@@ -263,7 +263,7 @@ func TestTooManyChannels(t *testing.T) {
 			}
 			break
 		}
-		if _, _, err := stream.Next[stream.Joined](j); err != nil {
+		if _, _, err := stream.Next[stream.Go](j); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, j)

@@ -219,12 +219,12 @@ func (s *streamPush) enter(conn *stream.Conn) error {
 		}
 		switch m := m.(type) {
 		case stream.Event:
-		case stream.Joined:
+		case stream.Go:
 			return nil
 		case stream.Result:
 			return errors.New(m.Error)
 		default:
-			return fmt.Errorf("a frame %v instead of %v", m.Kind(), stream.Joined{}.Kind())
+			return fmt.Errorf("a frame %v instead of %v", m.Kind(), stream.Go{}.Kind())
 		}
 	}
 }

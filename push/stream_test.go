@@ -72,8 +72,8 @@ func TestBadAnswers(t *testing.T) {
 		answer func(*stream.Conn)
 		want   string
 	}{
-		{"a channel that has joined", func(c *stream.Conn) { c.Send(stream.Joined{}) }, "what the receiver sends: a frame 'A' (Joined) instead of 'H' (Hello)"},
-		{"no refs", func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.Wanted{}) }, "what the receiver sends: a frame 'J' (Wanted) instead of 'G' (State)"},
+		{"a channel that has joined", func(c *stream.Conn) { c.Send(stream.Go{}) }, "what the receiver sends: a frame 'G' (Go) instead of 'H' (Hello)"},
+		{"no refs", func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.Wanted{}) }, "what the receiver sends: a frame 'W' (Wanted) instead of 'S' (State)"},
 		{"an offer of its own", func(c *stream.Conn) { hello(c); c.End(stream.Offer{}) }, "what the receiver sends: a frame 'O' (Offer), which only a pusher may send"},
 		{"another commit", func(c *stream.Conn) { hello(c); c.SendAll(stream.Wanted{sums["private"]}) }, "the receiver wants commit " + sums["private"].String() + ", which was not offered"},
 		{"more missing than listed", func(c *stream.Conn) { hello(c); c.SendAll(stream.Wanted{sums["pushed"]}); c.SendAll(missing) }, "what the receiver sends: frames 'M' (Missing): 3 bytes for 3 objects"},

@@ -5,27 +5,27 @@
 //	pusher                         receiver
 //	                               the greeting
 //	                               H  how further channels join
-//	                               G… the refs that it has
+//	                               S… the refs that it has
 //	O… the refs that are pushed
 //	C… their commits
-//	                               J… the commits whose content it wants
+//	                               W… the commits whose content it wants
 //	L… the objects of those
 //	                               M… which of them it lacks
 //	D… those objects
-//	                               Q… objects that it lacks all the same
+//	                               A… objects that it lacks all the same
 //	D… those objects; and so on, until it lacks none
 //	                               R  how it ended
 //
-// Where no content is wanted, R follows J. Frames with … come any number of times, with an
+// Where no content is wanted, R follows W. Frames with … come any number of times, with an
 // empty one after the last. The receiver may send E, an event, at any time, and R, if it
-// fails; the pusher may send X, why it gives up.
+// fails; the pusher may send F, why it gives up.
 //
 // On a further channel, which carries objects alone:
 //
 //	pusher                         receiver
 //	                               the greeting
-//	T  the secret that was in H
-//	                               A  it has joined
+//	J  the secret that was in H
+//	                               G  it has joined
 //	D… objects
 //	                               R  how it ended
 //
@@ -118,8 +118,8 @@ type RefState struct {
 	Tree      ostree.Tree
 }
 
-// Kind returns 'G'.
-func (m State) Kind() Kind { return 'G' }
+// Kind returns 'S'.
+func (m State) Kind() Kind { return 'S' }
 func (m State) count() int { return len(m) }
 
 func (m State) encode(e *encoder) {
@@ -197,8 +197,8 @@ func decodeCommit(d *decoder) Message {
 // Wanted has offered commits whose content is wanted.
 type Wanted []ostree.Checksum
 
-// Kind returns 'J'.
-func (m Wanted) Kind() Kind { return 'J' }
+// Kind returns 'W'.
+func (m Wanted) Kind() Kind { return 'W' }
 func (m Wanted) count() int { return len(m) }
 
 func (m Wanted) encode(e *encoder) {
@@ -350,8 +350,8 @@ func decodeObject(d *decoder) Message {
 // Ask has objects that are missing all the same, whether they were listed or not.
 type Ask []ostree.ObjectName
 
-// Kind returns 'Q'.
-func (m Ask) Kind() Kind { return 'Q' }
+// Kind returns 'A'.
+func (m Ask) Kind() Kind { return 'A' }
 func (m Ask) count() int { return len(m) }
 
 func (m Ask) encode(e *encoder) {
@@ -374,8 +374,8 @@ type Failure struct{ Reason string }
 
 func (m Failure) Error() string { return "the pusher gave up: " + m.Reason }
 
-// Kind returns 'X'.
-func (m Failure) Kind() Kind           { return 'X' }
+// Kind returns 'F'.
+func (m Failure) Kind() Kind           { return 'F' }
 func (m Failure) encode(e *encoder)    { e.restText(m.Reason) }
 func decodeFailure(d *decoder) Message { return Failure{d.restText()} }
 
@@ -412,15 +412,15 @@ func decodeResult(d *decoder) Message {
 // Join has the secret, on a further channel.
 type Join struct{ Secret string }
 
-// Kind returns 'T'.
-func (m Join) Kind() Kind           { return 'T' }
+// Kind returns 'J'.
+func (m Join) Kind() Kind           { return 'J' }
 func (m Join) encode(e *encoder)    { e.restText(m.Secret) }
 func decodeJoin(d *decoder) Message { return Join{d.restText()} }
 
-// Joined says, on a further channel, that it has joined.
-type Joined struct{}
+// Go says, on a further channel, that it has joined, and objects may come.
+type Go struct{}
 
-// Kind returns 'A'.
-func (m Joined) Kind() Kind         { return 'A' }
-func (m Joined) encode(*encoder)    {}
-func decodeJoined(*decoder) Message { return Joined{} }
+// Kind returns 'G'.
+func (m Go) Kind() Kind         { return 'G' }
+func (m Go) encode(*encoder)    {}
+func decodeGo(*decoder) Message { return Go{} }

@@ -203,10 +203,10 @@ func TestFurtherChannel(t *testing.T) {
 	}
 	ends[Object](t, second.After(Join{}))
 	w, r := from(Receiver)
-	if err := w.Send(Joined{}); err != nil {
+	if err := w.Send(Go{}); err != nil {
 		t.Fatal(err)
 	}
-	next[Joined](t, r)
+	next[Go](t, r)
 }
 
 // TestRefused has each side send what it may not: the error names the frame.
@@ -220,22 +220,22 @@ func TestRefused(t *testing.T) {
 		send func(*Conn)
 		want string
 	}{
-		{Pusher, func(c *Conn) { c.End(Object{}) }, "a frame 'D' (Object) instead of 'O' (Offer) or 'T' (Join)"},
+		{Pusher, func(c *Conn) { c.End(Object{}) }, "a frame 'D' (Object) instead of 'O' (Offer) or 'J' (Join)"},
 		{Pusher, func(c *Conn) { c.End(Offer{}); c.End(List{}) }, "a frame 'L' (List) instead of 'C' (Commit)"},
 		{Pusher, func(c *Conn) { c.Queue(many[:1]); c.End(Commit{}) }, "a frame 'C' (Commit) instead of 'O' (Offer)"},
 		{Pusher, func(c *Conn) { c.End(Offer{}); c.End(Offer{}) }, "a frame 'O' (Offer) instead of 'C' (Commit)"},
-		{Pusher, func(c *Conn) { c.Send(Join{}); c.Send(Join{}) }, "a frame 'T' (Join) instead of 'D' (Object)"},
+		{Pusher, func(c *Conn) { c.Send(Join{}); c.Send(Join{}) }, "a frame 'J' (Join) instead of 'D' (Object)"},
 		{Pusher, func(c *Conn) { c.Send(Hello{}) }, "a frame 'H' (Hello), which only a receiver may send"},
-		{Pusher, func(c *Conn) { c.Send(Failure{}); c.End(Offer{}) }, "a frame 'O' (Offer) after 'X' (Failure), which is the last"},
+		{Pusher, func(c *Conn) { c.Send(Failure{}); c.End(Offer{}) }, "a frame 'O' (Offer) after 'F' (Failure), which is the last"},
 		{Pusher, func(c *Conn) { c.SendAll(many) }, "frames 'O' (Offer): more than 100000 refs"},
 		{Pusher, func(c *Conn) { c.Send(Offer{{Ref: "../x"}}) }, `a frame 'O' (Offer): invalid ref name "../x"`},
-		{Receiver, func(c *Conn) { c.End(State{}) }, "a frame 'G' (State) instead of 'H' (Hello) or 'A' (Joined)"},
-		{Receiver, func(c *Conn) { c.Send(Hello{}); c.Send(Event{}); c.Send(Hello{}) }, "a frame 'H' (Hello) instead of 'G' (State)"},
-		{Receiver, func(c *Conn) { c.Send(Joined{}); c.Send(Joined{}) }, "a frame 'A' (Joined) instead of none after 'A' (Joined)"},
+		{Receiver, func(c *Conn) { c.End(State{}) }, "a frame 'S' (State) instead of 'H' (Hello) or 'G' (Go)"},
+		{Receiver, func(c *Conn) { c.Send(Hello{}); c.Send(Event{}); c.Send(Hello{}) }, "a frame 'H' (Hello) instead of 'S' (State)"},
+		{Receiver, func(c *Conn) { c.Send(Go{}); c.Send(Go{}) }, "a frame 'G' (Go) instead of none after 'G' (Go)"},
 		{Receiver, func(c *Conn) { c.Send(Result{}); c.Send(Event{}) }, "a frame 'E' (Event) after 'R' (Result), which is the last"},
 		{Receiver, func(c *Conn) { c.End(Offer{}) }, "a frame 'O' (Offer), which only a pusher may send"},
 		{Receiver, func(c *Conn) { c.frame('?', nil); c.Flush() }, "a frame '?', which is none"},
-		{Receiver, func(c *Conn) { c.Send(Hello{}); c.w.WriteString("G\x00\x10\x00\x01"); c.Flush() }, "a frame 'G' (State) of 1048577 bytes, and 1048576 are the most"},
+		{Receiver, func(c *Conn) { c.Send(Hello{}); c.w.WriteString("S\x00\x10\x00\x01"); c.Flush() }, "a frame 'S' (State) of 1048577 bytes, and 1048576 are the most"},
 	} {
 		w, r := from(test.from)
 		test.send(w)
@@ -248,7 +248,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%v, not %s", err, test.want)
 		}
 	}
-	if _, _, err := Next[Join](reads(Receiver, "O\x00\x00\x00\x00")); err == nil || err.Error() != "a frame 'O' (Offer) instead of 'T' (Join)" {
+	if _, _, err := Next[Join](reads(Receiver, "O\x00\x00\x00\x00")); err == nil || err.Error() != "a frame 'O' (Offer) instead of 'J' (Join)" {
 		t.Errorf("another frame: %v", err)
 	}
 }
@@ -267,9 +267,9 @@ func TestBadFrames(t *testing.T) {
 		{'L', "\x01", "too short"},
 		{'L', zeros(33), "an object of type 0"},
 		{'L', "\x04" + zeros(32), "an object of type 4"}, // a commit
-		{'Q', "\x09" + zeros(32), "an object of type 9"},
-		{'J', zeros(33), "too short"},
-		{'G', "\x00\x00\x00\x04main" + zeros(32+8+63), "too short"},
+		{'A', "\x09" + zeros(32), "an object of type 9"},
+		{'W', zeros(33), "too short"},
+		{'S', "\x00\x00\x00\x04main" + zeros(32+8+63), "too short"},
 		{'O', "\x00\x00\x00\x05main", "too short"},
 		{'O', "\xff\xff\xff\xffmain", "too short"},
 		{'O', zeros(4 + 32), "invalid ref name"},
@@ -277,8 +277,8 @@ func TestBadFrames(t *testing.T) {
 		{'C', zeros(32) + "\xff\xff\xff\xff", "too short"}, // of its metadata
 		{'D', "\x01" + zeros(32) + "\xff" + zeros(7), "object 0{64} of [0-9]+ bytes"},
 		{'D', "\x01" + zeros(32+8+1), "1 bytes too many"},
-		{'X', "\xff", "not UTF-8"},
-		{'A', "x", "1 bytes too many"},
+		{'F', "\xff", "not UTF-8"},
+		{'G', "x", "1 bytes too many"},
 		{'R', "", "too short"},
 		{'R', "\x02\x00\x00\x00\x00", "2 where 0 or 1 has to be"},
 		{'R', "\x01\x00\x00\x00\x00\x00\x00\x00\x01", "too short"},
@@ -298,7 +298,7 @@ func TestBadFrames(t *testing.T) {
 	for _, size := range []int{0, 1, 3} {
 		w, r := from(Receiver)
 		w.SendAll(Missing{bits: make([]byte, size)})
-		r.course = course{reader: Pusher, last: 'J'}
+		r.course = course{reader: Pusher, last: 'W'}
 		if _, err := ReadMissing(r, 9); err == nil || err.Error() != fmt.Sprintf("frames 'M' (Missing): %d bytes for 9 objects", size) {
 			t.Errorf("a bitmap of %d bytes for 9 objects: %v", size, err)
 		}
@@ -387,7 +387,7 @@ func FuzzDecode(f *testing.F) {
 		Hello{"x/y"}, State{{Ref: "main", Commit: sum(1), Timestamp: 2}}, Offer{{Ref: "a/b", Commit: sum(1)}},
 		Commit{Sum: sum(1), Detached: []byte("detached"), Object: []byte("object")}, Wanted{sum(1), sum(2)}, list,
 		Missing{bits: []byte{0x80}}, Object{ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sum(1)}, 5}, Ask{{Type: ostree.ObjectDirMeta, Sum: sum(1)}},
-		Failure{"tired"}, Event("{}\n"), Result{Error: "why", Hints: []string{"how"}, Moved: true}, Join{"x/y"}, Joined{},
+		Failure{"tired"}, Event("{}\n"), Result{Error: "why", Hints: []string{"how"}, Moved: true}, Join{"x/y"}, Go{},
 	} {
 		e := &encoder{}
 		m.encode(e)

@@ -48,19 +48,19 @@ type limit struct {
 // frames is the table of all frames.
 var frames = []row{
 	{'H', "Hello", Receiver, once, "", limit{}, decodeHello},
-	{'G', "State", Receiver, series, "H", limit{MaxRefs, "refs"}, decodeState},
+	{'S', "State", Receiver, series, "H", limit{MaxRefs, "refs"}, decodeState},
 	{'O', "Offer", Pusher, series, "", limit{MaxRefs, "refs"}, decodeOffer},
 	{'C', "Commit", Pusher, series, "O", limit{MaxRefs, "commits"}, decodeCommit},
-	{'J', "Wanted", Receiver, series, "G", limit{MaxRefs, "commits"}, decodeWanted},
+	{'W', "Wanted", Receiver, series, "S", limit{MaxRefs, "commits"}, decodeWanted},
 	{'L', "List", Pusher, series, "C", limit{MaxObjects, "objects"}, decodeList},
-	{'M', "Missing", Receiver, series, "J", limit{MaxObjects, "objects"}, decodeMissing},
-	{'D', "Object", Pusher, series, "LTD", limit{MaxObjects, "objects"}, decodeObject},
-	{'Q', "Ask", Receiver, series, "MQ", limit{MaxObjects, "objects"}, decodeAsk},
-	{'X', "Failure", Pusher, final, "", limit{}, decodeFailure},
+	{'M', "Missing", Receiver, series, "W", limit{MaxObjects, "objects"}, decodeMissing},
+	{'D', "Object", Pusher, series, "LJD", limit{MaxObjects, "objects"}, decodeObject},
+	{'A', "Ask", Receiver, series, "MA", limit{MaxObjects, "objects"}, decodeAsk},
+	{'F', "Failure", Pusher, final, "", limit{}, decodeFailure},
 	{'E', "Event", Receiver, anytime, "", limit{}, decodeEvent},
 	{'R', "Result", Receiver, final, "", limit{}, decodeResult},
-	{'T', "Join", Pusher, once, "", limit{}, decodeJoin},
-	{'A', "Joined", Receiver, once, "", limit{}, decodeJoined},
+	{'J', "Join", Pusher, once, "", limit{}, decodeJoin},
+	{'G', "Go", Receiver, once, "", limit{}, decodeGo},
 }
 
 // rowOf returns the row of a frame, nil if there is none.
