@@ -92,7 +92,7 @@ func (p *rogue) list() error {
 	}
 	missing, err := stream.ReadMissing(withoutEvents{p}, len(p.entries))
 	p.missing = missing
-	return err
+	return errors.Join(err, p.skip(stream.Partial{}))
 }
 
 // withoutEvents reads what a receiver says, other than events.
@@ -109,7 +109,7 @@ func (w withoutEvents) Read() (stream.Message, error) {
 
 // put sends an object with that content.
 func (p *rogue) put(e ostree.ObjectName, content []byte) error {
-	return p.conn.SendObject(stream.Object{ObjectName: e, Size: int64(len(content))}, bytes.NewReader(content))
+	return p.conn.SendData(stream.Data{ObjectName: e, Length: int64(len(content)), Last: true}, bytes.NewReader(content))
 }
 
 // putAll sends all objects, with what replace has instead of their content.
@@ -126,7 +126,7 @@ func (p *rogue) putAll(replace map[ostree.ObjectName][]byte) error {
 			return err
 		}
 	}
-	return p.conn.End(stream.Object{})
+	return p.conn.End(stream.Data{})
 }
 
 // newRogue starts a receiver into the victim, and returns a pusher to it. wait
@@ -226,26 +226,26 @@ func TestRoguePushers(t *testing.T) {
 		{"the end in an object", func(p *rogue) error {
 			p.start()
 			p.list()
-			p.conn.SendObject(stream.Object{ObjectName: file, Size: 1 << 20}, bytes.NewReader(fileBody))
-			return p.conn.End(stream.Object{})
+			p.conn.SendData(stream.Data{ObjectName: file, Length: 1 << 20, Last: true}, bytes.NewReader(fileBody))
+			return p.conn.End(stream.Data{})
 		}, "the connection ended early|nobody asked for it"},
 		{"an object twice", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.put(file, fileBody), p.conn.End(stream.Object{}))
+			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.put(file, fileBody), p.conn.End(stream.Data{}))
 		}, "object [0-9a-f]{64}: nobody asked for it"},
 		{"an object that nobody asked for", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(stranger, fileBody), p.conn.End(stream.Object{}))
+			return errors.Join(p.start(), p.list(), p.put(stranger, fileBody), p.conn.End(stream.Data{}))
 		}, "object 01[0-9a-f]{62}: nobody asked for it"},
 		{"an object too few", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.conn.End(stream.Object{}))
+			return errors.Join(p.start(), p.list(), p.put(file, fileBody), p.conn.End(stream.Data{}))
 		}, "object [0-9a-f]{64} has not been sent"},
 		{"an object of no kind", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.put(ostree.ObjectName{Type: 9}, nil), p.conn.End(stream.Object{}))
+			return errors.Join(p.start(), p.list(), p.put(ostree.ObjectName{Type: 9}, nil), p.conn.End(stream.Data{}))
 		}, "an object of type 9"},
 		{"an enormous tree", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{ObjectName: tree, Size: 1 << 40}, zeros{}))
+			return errors.Join(p.start(), p.list(), p.conn.SendData(stream.Data{ObjectName: tree, Offset: 1 << 40, Length: 1 << 20, Last: true}, zeros{}))
 		}, "[0-9]+ bytes are too many"},
 		{"an enormous file", func(p *rogue) error {
-			return errors.Join(p.start(), p.list(), p.conn.SendObject(stream.Object{ObjectName: file, Size: 1 << 60}, zeros{}))
+			return errors.Join(p.start(), p.list(), p.conn.SendData(stream.Data{ObjectName: file, Offset: 1 << 60, Length: 1 << 20, Last: true}, zeros{}))
 		}, "no space left"},
 		{"a list with an object twice", func(p *rogue) error {
 			p.entries = append(p.entries, p.entries[0])
@@ -258,7 +258,7 @@ func TestRoguePushers(t *testing.T) {
 			}
 			// The receiver asks for it.
 			p.skip(stream.Ask{})
-			return p.conn.End(stream.Object{})
+			return p.conn.End(stream.Data{})
 		}, "receive the objects: object [0-9a-f]{64} has not been sent"},
 		{"objects that are asked for and are none of those", func(p *rogue) error {
 			whole := p.entries
@@ -300,8 +300,8 @@ func TestRoguePushers(t *testing.T) {
 		}, "more than 100000 refs"},
 		{"a frame out of order", func(p *rogue) error {
 			p.conn.Greeted()
-			return p.conn.End(stream.Object{})
-		}, `a frame 'D' \(Object\) instead of 'O' \(Offer\)`},
+			return p.conn.End(stream.Data{})
+		}, `a frame 'D' \(Data\) instead of 'O' \(Offer\)`},
 		{"a frame that is too large", func(p *rogue) error {
 			p.conn.Greeted()
 			_, err := p.stdin.Write([]byte("O\x7f\xff\xff\xff"))

@@ -180,15 +180,15 @@ func TestRogueChannels(t *testing.T) {
 	}{
 		{"nothing wrong", func(p, j *rogue) error {
 			e := p.entries[0]
-			return errors.Join(j.put(e, p.bodies[e]), j.conn.End(stream.Object{}),
-				p.put(p.entries[1], p.bodies[p.entries[1]]), p.conn.End(stream.Object{}))
+			return errors.Join(j.put(e, p.bodies[e]), j.conn.End(stream.Data{}),
+				p.put(p.entries[1], p.bodies[p.entries[1]]), p.conn.End(stream.Data{}))
 		}, "", 0},
 		{"the first channel has nothing to send", func(p, j *rogue) error {
-			err := p.conn.End(stream.Object{})
+			err := p.conn.End(stream.Data{})
 			for _, e := range p.entries {
 				err = errors.Join(err, j.put(e, p.bodies[e]))
 			}
-			return errors.Join(err, j.conn.End(stream.Object{}))
+			return errors.Join(err, j.conn.End(stream.Data{}))
 		}, "", 0},
 		{"another file under its name", func(p, j *rogue) error {
 			return errors.Join(j.put(p.entries[0], otherFile), j.conn.Flush())
@@ -202,12 +202,12 @@ func TestRogueChannels(t *testing.T) {
 		}, "nobody asked for it", 0},
 		{"a list", func(p, j *rogue) error { return j.conn.End(stream.List{}) }, `a frame 'L' \(List\) instead of 'D' \(Object\)`, 0},
 		{"the end of all but the frame", func(p, j *rogue) error {
-			err := errors.Join(p.put(p.entries[0], p.bodies[p.entries[0]]), p.conn.End(stream.Object{}))
+			err := errors.Join(p.put(p.entries[0], p.bodies[p.entries[0]]), p.conn.End(stream.Data{}))
 			j.stdin.Close()
 			return err
 		}, stream.ErrEnded.Error(), 1},
 		{"an object too few", func(p, j *rogue) error {
-			return errors.Join(p.conn.End(stream.Object{}), j.conn.End(stream.Object{}))
+			return errors.Join(p.conn.End(stream.Data{}), j.conn.End(stream.Data{}))
 		}, "has not been sent", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestTooManyChannels(t *testing.T) {
 		defer waitJoined()
 	}
 	for _, j := range all {
-		if err := j.conn.End(stream.Object{}); err != nil {
+		if err := j.conn.End(stream.Data{}); err != nil {
 			t.Error(err)
 		}
 	}

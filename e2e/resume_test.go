@@ -24,7 +24,7 @@ func interruptPush(t *testing.T, s *lyingSource, v *victim, n int) {
 	}
 	// The receiver gets what there is, and a part of what there is not.
 	e := p.entries[len(p.entries)-1]
-	err = errors.Join(err, p.conn.SendObject(stream.Object{ObjectName: e, Size: 1 << 20}, strings.NewReader("part")))
+	err = errors.Join(err, p.conn.SendData(stream.Data{ObjectName: e, Length: 1 << 20, Last: true}, strings.NewReader("part")))
 	if err == nil || !strings.Contains(err.Error(), "4 bytes, not 1048576") {
 		t.Fatal(err)
 	}

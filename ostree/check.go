@@ -5,6 +5,7 @@ package ostree
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -15,6 +16,8 @@ import (
 	"os"
 	"sync"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrInflated is the error of CheckBytes and CheckContentFile for a content object that expands to more than
@@ -142,12 +145,17 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 	if _, err := f.Seek(0, 0); err != nil {
 		return err
 	}
+	return checkContentFD(ctx, sum, f, info.Size())
+}
+
+// checkContentFD checks a content object that is read from the offset of a file, or from a pipe, and has at most so many bytes.
+func checkContentFD(ctx context.Context, sum Checksum, f *os.File, most int64) error {
 	c, done := cancellable(ctx)
 	var (
 		size C.guint64
 		gerr *C.GError
 	)
-	stream := C.op_content_stream_of_file(C.int(f.Fd()), C.guint64(info.Size()), &size, c, &gerr)
+	stream := C.op_content_stream_of_file(C.int(f.Fd()), C.guint64(most), &size, c, &gerr)
 	if stream == nil {
 		done()
 		return gerror(gerr)
@@ -159,23 +167,89 @@ func CheckContentFile(ctx context.Context, sum Checksum, f *os.File) error {
 	return checkStream(sum, content, uint64(size), buffer[:])
 }
 
+// maxStreamedHeader is the size of the largest header of a content object that CheckContent takes, in bytes. Headers are far
+// smaller: they have the xattrs of a file.
+const maxStreamedHeader = 1 << 20
+
+// CheckContent checks, as CheckBytes does, a content object that comes from r, in the form of archive
+// repositories, and closes r, which has to end a read that waits. An object whose header is larger than 1 MiB is
+// ErrLargeHeader, of which nothing else is known: it can be checked when all of it is there.
+func CheckContent(ctx context.Context, sum Checksum, r io.ReadCloser) error {
+	defer r.Close()
+	start, err := readHeader(r)
+	if err != nil {
+		return err
+	}
+	from, to, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	fed := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(to, io.MultiReader(bytes.NewReader(start), r))
+		to.Close()
+		fed <- err
+	}()
+	err = checkContentFD(ctx, sum, from, math.MaxInt64)
+	from.Close()
+	r.Close()
+	// That somebody closed it at the end is no error of the feeder's.
+	if feedErr := <-fed; err != nil && feedErr != nil && !errors.Is(feedErr, unix.EPIPE) && !errors.Is(feedErr, os.ErrClosed) {
+		return feedErr
+	}
+	return err
+}
+
+// ErrLargeHeader is the error of CheckContent for an object with a header that is too large for it.
+var ErrLargeHeader = errors.New("the header of the object is too large to be checked while it comes")
+
+// readHeader reads the start of a content object, up to the end of its header.
+func readHeader(r io.Reader) ([]byte, error) {
+	start := make([]byte, lengthAndPadding)
+	if _, err := io.ReadFull(r, start); err != nil {
+		return nil, cutShort(err)
+	}
+	length := int64(binary.BigEndian.Uint32(start))
+	if err := checkHeaderSize(start, math.MaxInt64); err != nil {
+		return nil, err
+	}
+	if length > maxStreamedHeader {
+		return nil, ErrLargeHeader
+	}
+	start = append(start, make([]byte, length)...)
+	_, err := io.ReadFull(r, start[lengthAndPadding:])
+	return start, cutShort(err)
+}
+
+// cutShort says of the end of an object that it comes too early.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errCutShort
+	}
+	return err
+}
+
+var errCutShort = errors.New("corrupted file object: it is cut short")
+
 // checkHeaderSize looks at the length of a content object's header, which the first four bytes of the object say,
 // before libostree allocates as much. size is that of the object, in bytes, which has to have the whole header:
 // libostree (2022.7, 2025.2) does not notice when it reads less, and goes on with what the memory had before.
 func checkHeaderSize(start []byte, size int64) error {
-	const lengthAndPadding = 8
 	if len(start) < 4 {
-		return errors.New("corrupted file object: it is cut short")
+		return errCutShort
 	}
 	header := int64(binary.BigEndian.Uint32(start))
 	if header > MaxMetadataSize {
 		return fmt.Errorf("corrupted file object: it has a header of %d bytes", header)
 	}
 	if size < lengthAndPadding+header {
-		return errors.New("corrupted file object: it is cut short")
+		return errCutShort
 	}
 	return nil
 }
+
+// lengthAndPadding is how many bytes of a content object are before its header.
+const lengthAndPadding = 8
 
 var typeNames = map[ObjectType]string{
 	ObjectFile: "file", ObjectDirTree: "dirtree", ObjectDirMeta: "dirmeta", ObjectCommit: "commit",

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/sys/unix"
 
@@ -60,6 +61,7 @@ func (o object) checks(t *testing.T, data []byte) map[string]error {
 			t.Fatal(err)
 		}
 		results["CheckContentFile"] = ostree.CheckContentFile(t.Context(), o.sum, f)
+		results["CheckContent"] = ostree.CheckContent(t.Context(), o.sum, io.NopCloser(iotest.HalfReader(bytes.NewReader(data))))
 	}
 	return results
 }
@@ -247,5 +249,32 @@ func TestCheckNames(t *testing.T) {
 	nameless := append(make([]byte, 1+32), 1, 1+32+1, 1+32+1+1)
 	if err := check(nameless); err == nil || !strings.Contains(err.Error(), "without a name") {
 		t.Errorf("an entry without a name: %v", err)
+	}
+}
+
+// The error of whoever reads an object that stops to come is the error, and one that says that it has a large header is left for
+// later.
+func TestCheckContentComing(t *testing.T) {
+	path := rich(t)
+	sum := objectOf(t, path, "large")
+	data, err := os.ReadFile(objectPath(path, sum, "filez"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	errGone := errors.New("it has gone")
+	for _, n := range []int{0, 5, 12, len(data) / 2, len(data) - 1} {
+		r, w := io.Pipe()
+		go func() {
+			w.Write(data[:n])
+			w.CloseWithError(errGone)
+		}()
+		if err := ostree.CheckContent(t.Context(), sum, r); !errors.Is(err, errGone) {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+	large := bytes.Clone(data)
+	binary.BigEndian.PutUint32(large, 2<<20)
+	if err := ostree.CheckContent(t.Context(), sum, io.NopCloser(bytes.NewReader(large))); !errors.Is(err, ostree.ErrLargeHeader) {
+		t.Errorf("a large header: %v", err)
 	}
 }

@@ -272,6 +272,12 @@ func (l *leakTest) round(t *testing.T, i int) {
 	check(ostree.CheckContentFile(ctx, l.object, file))
 	fails(ostree.CheckContentFile(cancelled, l.object, file), ostree.ErrCancelled)
 	fails(ostree.CheckContentFile(ctx, l.missing, file), nil)
+	comes := func(n int) io.ReadCloser { return io.NopCloser(bytes.NewReader(archived[:n])) }
+	check(ostree.CheckContent(ctx, l.object, comes(len(archived))))
+	fails(ostree.CheckContent(cancelled, l.object, comes(len(archived))), ostree.ErrCancelled)
+	fails(ostree.CheckContent(ctx, l.missing, comes(len(archived))), nil)
+	fails(ostree.CheckContent(ctx, l.object, comes(len(archived)-1)), nil)
+	fails(ostree.CheckContent(ctx, l.object, comes(10)), nil)
 }
 
 // sign signs and verifies, in all ways and with all ways to fail. GPG takes its

@@ -35,7 +35,7 @@ func channelsFor(roundTrip time.Duration) int {
 
 // sender sends the missing objects, over several channels of the ssh connection if the push is large
 // (docs/protocol.md), since one channel carries no more than its window in a round trip. All channels
-// take objects from one list.
+// take pieces of objects in one order.
 type sender struct {
 	s      *streamPush
 	ctx    context.Context // ends when the objects are sent, or cannot be
@@ -43,11 +43,15 @@ type sender struct {
 	push   context.Context // of the whole push
 
 	mu      sync.Mutex
+	changed sync.Cond // of what follows, where somebody may wait for it
 	list    *objectList
 	missing stream.Missing
-	next    int // in the list
-	left    int // objects that are still to be taken
-	sent    int
+	parts   map[ostree.ObjectName]stream.PartialObject // that the receiver has
+	next    int                                        // in the list
+	left    int                                        // objects that are still to be taken
+	begun   []object                                   // have more pieces, and nobody takes one at the moment
+	taking  int                                        // how many have somebody who does
+	sent    int                                        // objects
 	bytes   int64
 	spread  bool // further channels are being opened, or would be of no use
 	most    int  // channels
@@ -55,12 +59,24 @@ type sender struct {
 	joined  sync.WaitGroup
 }
 
-func newSender(ctx context.Context, s *streamPush, list *objectList, missing stream.Missing) *sender {
-	x := &sender{push: ctx, s: s, list: list, missing: missing, left: missing.Count(), most: channelsFor(s.roundTrip)}
+func newSender(ctx context.Context, s *streamPush, list *objectList, missing stream.Missing, parts stream.Partial) *sender {
+	x := &sender{
+		push: ctx, s: s, list: list, missing: missing, left: missing.Count(), most: channelsFor(s.roundTrip),
+		parts: map[ostree.ObjectName]stream.PartialObject{},
+	}
+	for _, part := range parts {
+		x.parts[part.ObjectName] = part
+	}
 	if s.channels != nil {
 		x.most = *s.channels
 	}
+	x.changed.L = &x.mu
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	context.AfterFunc(x.ctx, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.changed.Broadcast()
+	})
 	x.spread = x.most == 1 || s.secret == "" || s.roundTrip < spreadTime
 	return x
 }
@@ -79,32 +95,91 @@ func (x *sender) run() error {
 	x.done = true
 	x.mu.Unlock()
 	x.joined.Wait()
+	for _, o := range x.begun {
+		o.close()
+	}
 	if x.ctx.Err() != nil {
 		return context.Cause(x.ctx)
 	}
 	return x.s.endObjects()
 }
 
-// send sends objects on a channel until there are no more.
+// send sends pieces of objects on a channel until there are no more.
 func (x *sender) send(conn *stream.Conn) error {
 	for {
-		e, ok := x.take()
-		if !ok {
-			return nil
-		}
-		size, err := x.s.send(x.ctx, conn, e)
-		if err != nil {
+		p, ok, err := x.take()
+		if !ok || err != nil {
 			return err
 		}
-		x.count(size)
+		if err := x.s.send(conn, p); err != nil {
+			return err
+		}
+		x.count(p)
 	}
 }
 
-// take takes the next object off the list.
-func (x *sender) take() (ostree.ObjectName, bool) {
+// take takes the next piece: of an object that has been begun, or else of the next one.
+func (x *sender) take() (p piece, ok bool, err error) {
+	o, err := x.takeObject()
+	if o == nil {
+		return p, false, err
+	}
+	p, more, err := o.next()
+	x.putBack(o, more)
+	return p, err == nil, err
+}
+
+// takeObject returns an object that has more pieces, which the caller puts back; nil if there are none.
+func (x *sender) takeObject() (object, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for x.ctx.Err() == nil && x.next < x.list.len() {
+	for x.ctx.Err() == nil {
+		if len(x.begun) > 0 {
+			o := x.begun[0]
+			x.begun = x.begun[1:]
+			x.taking++
+			return o, nil
+		}
+		if e, ok := x.nextMissing(); ok {
+			return x.begin(e)
+		}
+		if x.taking == 0 {
+			break
+		}
+		x.changed.Wait() // for whoever takes a piece of the last one
+	}
+	return nil, nil
+}
+
+// begin opens an object, while others go on: a disk that seeks takes its time.
+func (x *sender) begin(e ostree.ObjectName) (object, error) {
+	part := x.parts[e]
+	x.taking++
+	x.mu.Unlock()
+	o, err := x.s.openObject(x.ctx, e, part)
+	x.mu.Lock()
+	if err != nil {
+		x.taking--
+		x.changed.Broadcast()
+		return nil, err
+	}
+	return o, nil
+}
+
+// putBack ends the taking of a piece, of an object that may have more.
+func (x *sender) putBack(o object, more bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.taking--
+	if more {
+		x.begun = append([]object{o}, x.begun...)
+	}
+	x.changed.Broadcast()
+}
+
+// nextMissing takes the next object off the list.
+func (x *sender) nextMissing() (ostree.ObjectName, bool) {
+	for x.next < x.list.len() {
 		i := x.next
 		x.next++
 		if x.missing.Has(i) {
@@ -115,22 +190,32 @@ func (x *sender) take() (ostree.ObjectName, bool) {
 	return ostree.ObjectName{}, false
 }
 
-// count notes that an object has been sent, and opens further channels when that
+// count notes that a piece has been sent, and opens further channels when that
 // seems to be worth it.
-func (x *sender) count(size int64) {
-	x.s.count(size)
-	x.s.anySent.Store(true)
+func (x *sender) count(p piece) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sent++
-	x.bytes += size
-	if x.spread || x.bytes < spreadBytes {
-		return
+	if p.Last {
+		x.sent++
 	}
-	if toCome := x.bytes / int64(x.sent) * int64(x.left); toCome < spreadBytes {
+	x.bytes += p.Length
+	if x.spread || x.toCome() < spreadBytes || x.bytes < spreadBytes && x.toCome() < 2*spreadBytes {
 		return // now, but the next objects may be larger
 	}
 	x.spreadOut()
+}
+
+// toCome returns about how many bytes are still to be sent: what is left of the objects that have been begun, and as much for
+// each other as those had that have been sent.
+func (x *sender) toCome() int64 {
+	var bytes int64
+	for _, o := range x.begun {
+		bytes += o.rest()
+	}
+	if x.sent > 0 && x.bytes >= spreadBytes {
+		bytes += x.bytes / int64(x.sent) * int64(x.left)
+	}
+	return bytes
 }
 
 // spreadOut opens further channels.
@@ -151,7 +236,7 @@ func (x *sender) estimate() int64 {
 		if !x.missing.Has(i) {
 			continue
 		}
-		size, ok := x.s.size(x.list.at(i))
+		size, ok := x.s.storedSize(x.list.at(i))
 		if !ok {
 			return 0
 		}
@@ -190,7 +275,7 @@ func (x *sender) join() {
 		}
 		err := x.send(conn)
 		if err == nil {
-			err = conn.End(stream.Object{})
+			err = conn.End(stream.Data{})
 		}
 		if err != nil {
 			x.cancel(fmt.Errorf("on a further channel: %w", err))

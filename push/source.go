@@ -241,6 +241,16 @@ func (s *source) open(path string) (f *os.File, err error) {
 	return f, err
 }
 
+// size returns the size of a file that open opens, 0 if there is none.
+func (s *source) size(path string) int64 {
+	for _, dir := range s.dirs {
+		if info, err := os.Lstat(filepath.Join(dir, path)); err == nil {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
 // notFound answers that path cannot be had, and says why if it should be there.
 func (s *source) notFound(w http.ResponseWriter, r *http.Request, path string, err error) {
 	// Most commits have no detached metadata, and deltas come and go.

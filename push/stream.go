@@ -123,6 +123,7 @@ func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Re
 	greeted()
 	s.messages = make(chan stream.Message, 16)
 	go s.listen()
+	defer s.keepAlive()()
 	err := s.push(ctx)
 	// What the receiver says of how it ended explains more than a broken pipe.
 	stdin.Close()
@@ -132,6 +133,27 @@ func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Re
 		return s.broken
 	}
 	return err
+}
+
+// busyInterval is how long a receiver hears nothing of us, at most. The shortest timeout that one can have is a second.
+const busyInterval = 400 * time.Millisecond
+
+// keepAlive tells the receiver that we are at work, when we send nothing else, until the function that it returns is called.
+func (s *streamPush) keepAlive() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(busyInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				s.conn.KeepAlive(stream.Busy{}) // should it fail, so does what follows
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // listen reads what the receiver sends, and hands events on at once.
@@ -162,7 +184,7 @@ func (s *streamPush) listen() {
 // endObjects says that all objects have been sent that were asked for.
 func (s *streamPush) endObjects() error {
 	s.allSent.Store(true)
-	return s.conn.End(stream.Object{})
+	return s.conn.End(stream.Data{})
 }
 
 // Read returns the next message other than an event.
@@ -230,8 +252,12 @@ func (s *streamPush) course(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	parts, err := readAll[stream.Partial](s)
+	if err != nil {
+		return err
+	}
 	s.roundTrip = min(s.roundTrip, time.Since(asked))
-	if err := newSender(ctx, s, list, missing).run(); err != nil {
+	if err := newSender(ctx, s, list, missing, parts).run(); err != nil {
 		return err
 	}
 	return s.answer(ctx, wanted)
@@ -255,11 +281,9 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 			if _, ok := may[keyOf(e)]; !ok {
 				return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e)
 			}
-			size, err := s.send(ctx, s.conn, e)
-			if err != nil {
+			if err := s.sendObject(ctx, s.conn, e); err != nil {
 				return err
 			}
-			s.count(size)
 		}
 		if err := s.endObjects(); err != nil {
 			return err

@@ -221,6 +221,9 @@ func (p testPusher) list(repo *ostree.Repo, wanted []ostree.Checksum) error {
 		return err
 	}
 	missing, err := stream.ReadMissing(p.conn, len(have))
+	if err == nil {
+		_, err = seriesOf[stream.Partial](p.conn)
+	}
 	if err != nil {
 		return err
 	}
@@ -237,13 +240,13 @@ func (p testPusher) send(objects []ostree.ObjectName) error {
 	for _, e := range objects {
 		content, err := os.ReadFile(filepath.Join(p.path, ostree.ArchivePath(e.Type, e.Sum)))
 		if err == nil {
-			err = p.conn.SendObject(stream.Object{ObjectName: e, Size: int64(len(content))}, bytes.NewReader(content))
+			err = p.conn.SendData(stream.Data{ObjectName: e, Length: int64(len(content)), Last: true}, bytes.NewReader(content))
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return p.conn.End(stream.Object{})
+	return p.conn.End(stream.Data{})
 }
 
 // newSourceRepo makes a repository with a commit of three files, of which one is large, on the ref main.

@@ -104,6 +104,6 @@ func sessions(f *testing.F) (all [][]byte) {
 	snap(c.End(stream.Commit{}))
 	snap(c.Send(list))
 	snap(c.End(list))
-	snap(c.SendObject(stream.Object{ObjectName: entry, Size: int64(len(meta))}, bytes.NewReader(meta)))
+	snap(c.SendData(stream.Data{ObjectName: entry, Length: int64(len(meta)), Last: true}, bytes.NewReader(meta)))
 	return append(all, []byte("T\x00\x00\x00\x05x/key"))
 }

@@ -21,6 +21,7 @@ type encoder struct {
 }
 
 func (e *encoder) byte(b byte)                { e.p = append(e.p, b) }
+func (e *encoder) uint32(n uint32)            { e.p = binary.BigEndian.AppendUint32(e.p, n) }
 func (e *encoder) uint64(n uint64)            { e.p = binary.BigEndian.AppendUint64(e.p, n) }
 func (e *encoder) checksum(s ostree.Checksum) { e.p = append(e.p, s[:]...) }
 func (e *encoder) tree(t ostree.Tree)         { e.checksum(t.Contents); e.checksum(t.Meta) }
@@ -29,7 +30,7 @@ func (e *encoder) name(t ostree.ObjectName)   { e.byte(byte(t.Type)); e.checksum
 func (e *encoder) item()                      { e.items = append(e.items, len(e.p)) }
 
 func (e *encoder) bytes(p []byte) {
-	e.p = binary.BigEndian.AppendUint32(e.p, uint32(len(p)))
+	e.uint32(uint32(len(p)))
 	e.p = append(e.p, p...)
 }
 
@@ -95,6 +96,7 @@ func (d *decoder) take(n int) []byte {
 func (d *decoder) more() bool { return len(d.p) > 0 }
 
 func (d *decoder) byte() byte                { return d.take(1)[0] }
+func (d *decoder) uint32() uint32            { return binary.BigEndian.Uint32(d.take(4)) }
 func (d *decoder) uint64() uint64            { return binary.BigEndian.Uint64(d.take(8)) }
 func (d *decoder) checksum() ostree.Checksum { return ostree.Checksum(d.take(len(ostree.Checksum{}))) }
 
@@ -106,7 +108,7 @@ func (d *decoder) tree() (t ostree.Tree) {
 
 // bytes takes bytes with their length before them.
 func (d *decoder) bytes() []byte {
-	n := binary.BigEndian.Uint32(d.take(4))
+	n := d.uint32()
 	if int64(n) > int64(len(d.p)) {
 		d.fail("%w", errShort)
 		return nil
@@ -134,6 +136,19 @@ func (d *decoder) bool() bool {
 		d.fail("%d where 0 or 1 has to be", b)
 	}
 	return b == 1
+}
+
+func (d *decoder) form() Form { return Form(d.take(len(Form{}))) }
+
+// size takes an offset or a length, of which two can be added.
+func (d *decoder) size() int64 {
+	const most = 1 << 61
+	n := d.uint64()
+	if n > most {
+		d.fail("%d bytes, which no object has", n)
+		return 0
+	}
+	return int64(n)
 }
 
 func (d *decoder) ref() ostree.Ref {

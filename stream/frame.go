@@ -45,8 +45,9 @@ type Conn struct {
 	r      *bufio.Reader
 	course course // of what is read
 
-	mu sync.Mutex
-	w  *bufio.Writer
+	mu      sync.Mutex
+	w       *bufio.Writer
+	written int // frames, since the last KeepAlive
 }
 
 // New returns the end of side, which reads from r what the other side says, and writes to w.
@@ -122,19 +123,36 @@ func (c *Conn) SendAll(m Message) error {
 	return c.w.Flush()
 }
 
-// SendObject writes an object, whose bytes are those of body. They may wait for others before
-// they are sent. It is an error if body has fewer than object.Size.
-func (c *Conn) SendObject(object Object, body io.Reader) error {
+// SendData writes a piece of an object, whose bytes are those of body. They may wait for others before
+// they are sent. It is an error if body has fewer than piece.Length.
+func (c *Conn) SendData(piece Data, body io.Reader) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.put(object); err != nil {
+	if err := c.put(piece); err != nil {
 		return err
 	}
-	n, err := io.Copy(c.w, io.LimitReader(body, object.Size))
-	if err == nil && n < object.Size {
-		err = fmt.Errorf("object %s has %d bytes, not %d", object.Sum, n, object.Size)
+	n, err := io.Copy(c.w, io.LimitReader(body, piece.Length))
+	if err == nil && n < piece.Length {
+		err = fmt.Errorf("object %s has %d bytes, not %d", piece.Sum, piece.Offset+n, piece.Range().End)
 	}
 	return err
+}
+
+// KeepAlive sends a message, and what waits to be sent, if nothing was written since it was called last, and nobody is
+// writing at the moment.
+func (c *Conn) KeepAlive(m Message) error {
+	if !c.mu.TryLock() {
+		return nil
+	}
+	defer c.mu.Unlock()
+	defer func() { c.written = 0 }()
+	if c.written > 0 {
+		return nil
+	}
+	if err := c.put(m); err != nil {
+		return err
+	}
+	return c.w.Flush()
 }
 
 // Flush sends what has been written.
@@ -154,6 +172,7 @@ func (c *Conn) frame(kind Kind, payload []byte) error {
 	if most := maxPayload(kind); int64(len(payload)) > most {
 		return fmt.Errorf("a frame %v would have %d bytes, and %d are the most", kind, len(payload), most)
 	}
+	c.written++
 	var header [headerSize]byte
 	header[0] = byte(kind)
 	binary.BigEndian.PutUint32(header[1:], uint32(len(payload)))

@@ -11,14 +11,15 @@
 //	                               W… the commits whose content it wants
 //	L… the objects of those
 //	                               M… which of them it lacks
-//	D… those objects
+//	                               P… and of which of those it has a part
+//	D… those objects, large ones in pieces
 //	                               A… objects that it lacks all the same
 //	D… those objects; and so on, until it lacks none
 //	                               R  how it ended
 //
 // Where no content is wanted, R follows W. Frames with … come any number of times, with an
 // empty one after the last. The receiver may send E, an event, at any time, and R, if it
-// fails; the pusher may send F, why it gives up.
+// fails; the pusher may send B, that it is at work, and F, why it gives up.
 //
 // On a further channel, which carries objects alone:
 //
@@ -38,6 +39,7 @@ package stream
 import (
 	"slices"
 
+	"ostree-push/internal/ranges"
 	"ostree-push/ostree"
 	"ostree-push/report"
 )
@@ -53,8 +55,10 @@ const (
 	MaxRefs = 100_000
 	// MaxChannels is how many channels one push has at most, the first one included.
 	MaxChannels = 16
-	// MaxObjects is how many objects may be listed, or asked for.
+	// MaxObjects is how many objects may be listed, or asked for, and pieces sent in a row.
 	MaxObjects = 50_000_000
+	// MaxPartial is how many objects may be resumed of which a part is there.
+	MaxPartial = 100
 )
 
 // Message is what a frame says: one of the types below, as a value.
@@ -323,28 +327,105 @@ func ReadMissing(r Reader, n int) (Missing, error) {
 	}
 }
 
-// Object is an object that the receiver lacks. Its bytes follow the frame, in the form in which
-// archive repositories store them.
-type Object struct {
+// Form says which bytes an object has, of all that stand for the same content: encoders compress it differently. Pieces of one
+// form make an object. It is zero for an object that is not to be resumed.
+type Form [16]byte
+
+// Partial has large objects that are missing, but of which the receiver has a part.
+type Partial []PartialObject
+
+// PartialObject is what the receiver has of an object, in a form.
+type PartialObject struct {
 	ostree.ObjectName
-	Size int64 // in bytes
+	Form   Form
+	Ranges ranges.Set
+}
+
+// MaxRanges is how many ranges a PartialObject may have.
+const MaxRanges = 10_000
+
+// Kind returns 'P'.
+func (m Partial) Kind() Kind { return 'P' }
+func (m Partial) count() int { return len(m) }
+
+func (m Partial) encode(e *encoder) {
+	for _, o := range m {
+		e.item()
+		e.name(o.ObjectName)
+		e.rest(o.Form[:])
+		e.uint32(uint32(len(o.Ranges)))
+		for _, r := range o.Ranges {
+			e.uint64(uint64(r.Start))
+			e.uint64(uint64(r.Len()))
+		}
+	}
+}
+
+func decodePartial(d *decoder) Message {
+	var m Partial
+	for d.more() {
+		o := PartialObject{ObjectName: d.name(), Form: d.form()}
+		n := d.uint32()
+		if n > MaxRanges {
+			d.fail("%d ranges of object %s, and %d are the most", n, o.Sum, MaxRanges)
+		}
+		for i := uint32(0); i < n && d.err == nil; i++ {
+			start, length := d.size(), d.size()
+			o.Ranges = append(o.Ranges, ranges.Range{Start: start, End: start + length})
+		}
+		if !o.Ranges.Valid() {
+			d.fail("the ranges of object %s are not in order", o.Sum)
+		}
+		m = append(m, o)
+	}
+	return m
+}
+
+// Data is a piece of an object that the receiver lacks. Its bytes follow the frame: those of the object in the form in which
+// archive repositories store it.
+type Data struct {
+	ostree.ObjectName
+	Form   Form
+	Offset int64 // of the first byte in the object
+	Length int64 // in bytes
+	Last   bool  // the object ends with it
+}
+
+const (
+	// MaxPiece is the length of the longest piece, in bytes.
+	MaxPiece = 16 << 20
+	// MinPiece is the least length of a piece that is not the last of an object, in bytes.
+	MinPiece = 64 << 10
+)
+
+// Whole reports whether it is all of an object.
+func (m Data) Whole() bool { return m.Offset == 0 && m.Last }
+
+// Range returns which bytes of the object it has.
+func (m Data) Range() ranges.Range {
+	return ranges.Range{Start: m.Offset, End: m.Offset + m.Length}
 }
 
 // Kind returns 'D'.
-func (m Object) Kind() Kind { return 'D' }
+func (m Data) Kind() Kind { return 'D' }
 
-func (m Object) encode(e *encoder) {
+func (m Data) encode(e *encoder) {
 	e.name(m.ObjectName)
-	e.uint64(uint64(m.Size))
+	e.rest(m.Form[:])
+	e.uint64(uint64(m.Offset))
+	e.uint64(uint64(m.Length))
+	e.bool(m.Last)
 }
 
-func decodeObject(d *decoder) Message {
-	const most = 1 << 62
-	entry, size := d.name(), d.uint64()
-	if size > most {
-		d.fail("object %s of %d bytes", entry.Sum, size)
+func decodeData(d *decoder) Message {
+	m := Data{ObjectName: d.name(), Form: d.form(), Offset: d.size(), Length: d.size(), Last: d.bool()}
+	switch {
+	case m.Length > MaxPiece:
+		d.fail("a piece of object %s has %d bytes, and %d are the most", m.Sum, m.Length, MaxPiece)
+	case !m.Last && m.Length < MinPiece:
+		d.fail("a piece of object %s that is not the last has %d bytes, and %d are the least", m.Sum, m.Length, MinPiece)
 	}
-	return Object{entry, int64(size)}
+	return m
 }
 
 // Ask has objects that are missing all the same, whether they were listed or not.
@@ -378,6 +459,14 @@ func (m Failure) Error() string { return "the pusher gave up: " + m.Reason }
 func (m Failure) Kind() Kind           { return 'F' }
 func (m Failure) encode(e *encoder)    { e.restText(m.Reason) }
 func decodeFailure(d *decoder) Message { return Failure{d.restText()} }
+
+// Busy says that the pusher is at work, though it sends nothing else.
+type Busy struct{}
+
+// Kind returns 'B'.
+func (m Busy) Kind() Kind         { return 'B' }
+func (m Busy) encode(*encoder)    {}
+func decodeBusy(*decoder) Message { return Busy{} }
 
 // Event is a line of events, as package report writes and reads it.
 type Event []byte

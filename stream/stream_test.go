@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ostree-push/internal/ranges"
 	"ostree-push/ostree"
 )
 
@@ -97,12 +98,16 @@ func TestReceiverToPusher(t *testing.T) {
 		missing.Add(i%3 == 0)
 	}
 	ask := Ask{{Type: ostree.ObjectFile, Sum: sum(6)}, {Type: ostree.ObjectDirTree, Sum: sum(7)}}
+	partial := Partial{
+		{ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(6)}, Form{1, 2}, setOf(65536, 1<<20, 2<<20, 3<<40)},
+		{ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(7)}, Form{3}, nil},
+	}
 	result := Result{Error: "why", Hints: []string{"one", ""}, Moved: true}
 
 	w, r := from(Receiver)
 	for _, err := range []error{
 		w.Send(Hello{"secret"}), w.Send(Event("line\n")), w.SendAll(states), w.SendAll(wanted),
-		w.SendAll(missing), w.SendAll(ask), w.SendAll(ask), w.Send(result),
+		w.SendAll(missing), w.SendAll(partial), w.SendAll(ask), w.SendAll(ask), w.Send(result),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -129,6 +134,9 @@ func TestReceiverToPusher(t *testing.T) {
 			t.Errorf("missing %d: %v", i, got.Has(i))
 		}
 	}
+	if diff := cmp.Diff(partial, Partial(readAll(t, r, Next[Partial]))); diff != "" {
+		t.Error(diff)
+	}
 	for range 2 {
 		if diff := cmp.Diff(ask, readAll(t, r, Next[Ask])); diff != "" {
 			t.Error(diff)
@@ -140,6 +148,14 @@ func TestReceiverToPusher(t *testing.T) {
 	if _, err := r.Read(); !errors.Is(err, ErrEnded) {
 		t.Errorf("%v", err)
 	}
+}
+
+// setOf returns the ranges with these bounds, in pairs.
+func setOf(bounds ...int64) (s ranges.Set) {
+	for pair := range slices.Chunk(bounds, 2) {
+		s.Add(ranges.Range{Start: pair[0], End: pair[1]})
+	}
+	return s
 }
 
 // What a pusher sends is what the receiver reads.
@@ -154,8 +170,8 @@ func TestPusherToReceiver(t *testing.T) {
 	w, r := from(Pusher)
 	for _, err := range []error{
 		w.SendAll(offer), w.Queue(commit), w.End(commit), w.Send(list), w.End(list),
-		w.SendObject(Object{entry, 4}, strings.NewReader("body")), w.End(Object{}),
-		w.SendObject(Object{entry, 0}, strings.NewReader("")), w.End(Object{}), w.Send(Failure{"tired"}),
+		w.SendData(Data{ObjectName: entry, Length: 4, Last: true}, strings.NewReader("body")), w.End(Data{}),
+		w.SendData(Data{ObjectName: entry, Length: 0, Last: true}, strings.NewReader("")), w.Send(Busy{}), w.End(Data{}), w.Send(Failure{"tired"}),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -172,18 +188,19 @@ func TestPusherToReceiver(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	ends[List](t, r)
-	if m := next[Object](t, r); m != (Object{entry, 4}) {
+	if m := next[Data](t, r); m != (Data{ObjectName: entry, Length: 4, Last: true}) {
 		t.Errorf("%+v", m)
 	}
 	var body bytes.Buffer
 	if err := r.Body(&body, 4); err != nil || body.String() != "body" {
 		t.Errorf("%q %v", &body, err)
 	}
-	ends[Object](t, r)
-	next[Object](t, r)
-	ends[Object](t, r)
+	ends[Data](t, r)
+	next[Data](t, r)
+	next[Busy](t, r)
+	ends[Data](t, r)
 	var failure Failure
-	if _, _, err := Next[Object](r); !errors.As(err, &failure) || failure.Reason != "tired" {
+	if _, _, err := Next[Data](r); !errors.As(err, &failure) || failure.Reason != "tired" {
 		t.Errorf("%v", err)
 	}
 }
@@ -198,10 +215,10 @@ func TestFurtherChannel(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	w, second := from(Pusher)
-	if err := w.End(Object{}); err != nil {
+	if err := w.End(Data{}); err != nil {
 		t.Fatal(err)
 	}
-	ends[Object](t, second.After(Join{}))
+	ends[Data](t, second.After(Join{}))
 	w, r := from(Receiver)
 	if err := w.Send(Go{}); err != nil {
 		t.Fatal(err)
@@ -220,11 +237,11 @@ func TestRefused(t *testing.T) {
 		send func(*Conn)
 		want string
 	}{
-		{Pusher, func(c *Conn) { c.End(Object{}) }, "a frame 'D' (Object) instead of 'O' (Offer) or 'J' (Join)"},
+		{Pusher, func(c *Conn) { c.End(Data{}) }, "a frame 'D' (Data) instead of 'O' (Offer) or 'J' (Join)"},
 		{Pusher, func(c *Conn) { c.End(Offer{}); c.End(List{}) }, "a frame 'L' (List) instead of 'C' (Commit)"},
 		{Pusher, func(c *Conn) { c.Queue(many[:1]); c.End(Commit{}) }, "a frame 'C' (Commit) instead of 'O' (Offer)"},
 		{Pusher, func(c *Conn) { c.End(Offer{}); c.End(Offer{}) }, "a frame 'O' (Offer) instead of 'C' (Commit)"},
-		{Pusher, func(c *Conn) { c.Send(Join{}); c.Send(Join{}) }, "a frame 'J' (Join) instead of 'D' (Object)"},
+		{Pusher, func(c *Conn) { c.Send(Join{}); c.Send(Join{}) }, "a frame 'J' (Join) instead of 'D' (Data)"},
 		{Pusher, func(c *Conn) { c.Send(Hello{}) }, "a frame 'H' (Hello), which only a receiver may send"},
 		{Pusher, func(c *Conn) { c.Send(Failure{}); c.End(Offer{}) }, "a frame 'O' (Offer) after 'F' (Failure), which is the last"},
 		{Pusher, func(c *Conn) { c.SendAll(many) }, "frames 'O' (Offer): more than 100000 refs"},
@@ -275,8 +292,16 @@ func TestBadFrames(t *testing.T) {
 		{'O', zeros(4 + 32), "invalid ref name"},
 		{'C', "abcde", "too short"},
 		{'C', zeros(32) + "\xff\xff\xff\xff", "too short"}, // of its metadata
-		{'D', "\x01" + zeros(32) + "\xff" + zeros(7), "object 0{64} of [0-9]+ bytes"},
-		{'D', "\x01" + zeros(32+8+1), "1 bytes too many"},
+		{'D', "\x01" + zeros(32+16) + "\xff" + zeros(7+8+1), "[0-9]+ bytes, which no object has"},
+		{'D', "\x01" + zeros(32+16+8) + "\x7f" + zeros(7+1), "[0-9]+ bytes, which no object has"},
+		{'D', "\x01" + zeros(32+16+8+4) + "\x01\x00\x00\x01\x01", "a piece of object 0{64} has 16777217 bytes, and 16777216 are the most"},
+		{'D', "\x01" + zeros(32+16+8+4) + "\x00\x00\xff\xff\x00", "a piece of object 0{64} that is not the last has 65535 bytes, and 65536 are the least"},
+		{'D', "\x01" + zeros(32+16+8+8) + "\x01\x00", "1 bytes too many"},
+		{'P', "\x01" + zeros(32+16) + "\x00\x00\x27\x11", "10001 ranges of object 0{64}, and 10000 are the most"},
+		{'P', "\x01" + zeros(32+16) + "\x00\x00\x00\x01" + zeros(16), "the ranges of object 0{64} are not in order"},
+		{'P', "\x01" + zeros(32+16) + "\x00\x00\x00\x02" + zeros(15) + "\x05" + zeros(7) + "\x04" + zeros(7) + "\x05", "the ranges of object 0{64} are not in order"},
+		{'P', "\x01" + zeros(32+16) + "\x00\x00\x00\x01" + zeros(15), "too short"},
+		{'B', "x", "1 bytes too many"},
 		{'F', "\xff", "not UTF-8"},
 		{'G', "x", "1 bytes too many"},
 		{'R', "", "too short"},
@@ -303,7 +328,7 @@ func TestBadFrames(t *testing.T) {
 			t.Errorf("a bitmap of %d bytes for 9 objects: %v", size, err)
 		}
 	}
-	if err := reads(Pusher, "").SendObject(Object{Size: 5}, strings.NewReader("1234")); err == nil {
+	if err := reads(Pusher, "").SendData(Data{Length: 5, Last: true}, strings.NewReader("1234")); err == nil {
 		t.Error("a body that is too short")
 	}
 	if err := reads(Pusher, "").Send(Join{zeros(MaxPayload + 1)}); err == nil {
@@ -383,10 +408,11 @@ func FuzzRead(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	var list List
 	list.Add(ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)})
+	partial := Partial{{ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)}, Form{1}, setOf(0, 5, 7, 1<<61)}}
 	for _, m := range []Message{
 		Hello{"x/y"}, State{{Ref: "main", Commit: sum(1), Timestamp: 2}}, Offer{{Ref: "a/b", Commit: sum(1)}},
 		Commit{Sum: sum(1), Detached: []byte("detached"), Object: []byte("object")}, Wanted{sum(1), sum(2)}, list,
-		Missing{bits: []byte{0x80}}, Object{ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sum(1)}, 5}, Ask{{Type: ostree.ObjectDirMeta, Sum: sum(1)}},
+		Missing{bits: []byte{0x80}}, partial, Data{ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)}, Form{1}, 1 << 20, 1 << 20, false}, Busy{}, Ask{{Type: ostree.ObjectDirMeta, Sum: sum(1)}},
 		Failure{"tired"}, Event("{}\n"), Result{Error: "why", Hints: []string{"how"}, Moved: true}, Join{"x/y"}, Go{},
 	} {
 		e := &encoder{}

@@ -49,6 +49,8 @@ type leftover struct {
 	age   time.Duration
 	held  *os.File
 	taken bool // something has been taken from it
+	// pieces has the names of the objects of which a part is there.
+	pieces map[string]struct{}
 }
 
 // holdLeftovers holds all quarantines below tmp that nobody else holds and that
@@ -75,6 +77,7 @@ func holdLeftovers(tmp string) (all []*leftover) {
 			l.remove()
 			continue
 		}
+		l.pieces = piecesIn(dir)
 		all = append(all, l)
 	}
 	slices.SortFunc(all, func(a, b *leftover) int { return int(a.age - b.age) })
@@ -118,9 +121,24 @@ func (l *leftover) close() {
 	l.held.Close()
 }
 
+// piecesIn returns the names of the objects of which a part is in a quarantine, and noted.
+func piecesIn(dir string) map[string]struct{} {
+	names := map[string]struct{}{}
+	entries, _ := os.ReadDir(filepath.Join(dir, piecesDir))
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry.Name(), noteExtension); ok {
+			names[name] = struct{}{}
+		}
+	}
+	return names
+}
+
 // hasObjects reports whether a quarantine has anything but commits, which are sent
 // anew.
 func hasObjects(dir string) (found bool) {
+	if len(piecesIn(dir)) > 0 {
+		return true
+	}
 	filepath.WalkDir(filepath.Join(dir, "objects"), func(path string, _ os.DirEntry, err error) error {
 		switch filepath.Ext(path) {
 		case ".filez", ".dirtree", ".dirmeta":

@@ -2,9 +2,11 @@ package quarantine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"ostree-push/internal/workers"
@@ -73,12 +75,8 @@ func (s *Resume) Take(e ostree.ObjectName, index int) (bool, error) {
 func (l *leftover) move(e ostree.ObjectName, to string) bool {
 	from := filepath.Join(l.dir, ostree.ArchivePath(e.Type, e.Sum))
 	err := unix.Rename(from, to)
-	if err == unix.ENOENT {
-		if unix.Access(from, unix.F_OK) != nil {
-			return false
-		}
-		os.Mkdir(filepath.Dir(to), 0o755)
-		err = unix.Rename(from, to)
+	if err == unix.ENOENT && unix.Access(from, unix.F_OK) == nil {
+		return rename(from, to) == nil
 	}
 	return err == nil
 }
@@ -90,6 +88,78 @@ func (s *Resume) check(e ostree.ObjectName) error {
 		os.Remove(s.q.objectPath(e))
 	}
 	return err
+}
+
+// TakePieces takes an object of which a part has been left, nil if there is none. Its pieces are not checked: whoever has the whole does that.
+func (s *Resume) TakePieces(e ostree.ObjectName) *Pieces {
+	for _, l := range s.from {
+		if _, left := l.pieces[e.String()]; !left {
+			continue
+		}
+		delete(l.pieces, e.String())
+		l.taken = true
+		p, err := s.q.takePieces(l.dir, e)
+		if err == nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// takePieces moves a part of an object, and what is noted of it, from another quarantine.
+func (q *Quarantine) takePieces(from string, e ostree.ObjectName) (_ *Pieces, err error) {
+	path := q.piecesPath(e)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(path)
+			os.Remove(path + noteExtension)
+		}
+	}()
+	left := filepath.Join(from, piecesDir, e.String())
+	for _, extension := range []string{"", noteExtension} {
+		if err := os.Rename(left+extension, path+extension); err != nil {
+			return nil, err
+		}
+	}
+	file, err := openLeft(path)
+	if err != nil {
+		return nil, err
+	}
+	noteFile, err := openLeft(path + noteExtension)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	p := q.newPieces(e, file, [16]byte{})
+	if err := p.goOn(noteFile); err != nil {
+		file.Close()
+		noteFile.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// openLeft opens a file that has been left behind.
+func openLeft(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+}
+
+// goOn has an object begin with the part that a note has.
+func (p *Pieces) goOn(noteFile *os.File) error {
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	form, noted, err := readNote(noteFile, info.Size())
+	if err != nil {
+		return err
+	}
+	p.form, p.old, p.claimed, p.written = form, true, slices.Clone(noted), slices.Clone(noted)
+	p.note = keepNote(p, noteFile, noted)
+	return nil
 }
 
 // Finish waits until all is checked. It returns those objects that turned out to be damaged, which have been removed and so

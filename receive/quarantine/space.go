@@ -133,16 +133,16 @@ func (r *Room) Wrote(bytes int64) {
 	r.unwritten -= bytes
 }
 
-// Writer writes to a file what room has been taken for.
-func (r *Room) Writer(f *os.File) io.Writer { return roomWriter{f, r} }
+// Writer writes to w what room has been taken for.
+func (r *Room) Writer(w io.Writer) io.Writer { return roomWriter{w, r} }
 
 type roomWriter struct {
-	file *os.File
+	to   io.Writer
 	room *Room
 }
 
 func (w roomWriter) Write(p []byte) (int, error) {
-	n, err := w.file.Write(p)
+	n, err := w.to.Write(p)
 	w.room.Wrote(int64(n))
 	return n, err
 }

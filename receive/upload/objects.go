@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,8 +18,7 @@ import (
 
 // intake takes the objects that are missing, in whatever order they come, on any
 // number of channels at once. Small ones are checked in memory, and so is
-// what they are written from; large ones are checked when they have been written. All
-// processors check, while others still arrive.
+// what they are written from, by all processors, while others still arrive; large ones come in pieces (pieces.go).
 type intake struct {
 	q     *quarantine.Quarantine
 	sink  report.Sink
@@ -35,14 +33,17 @@ type intake struct {
 	// checkers check what comes in work.
 	checkers *workers.Workers
 
-	mu       sync.Mutex
-	missing  map[ostree.ObjectName]struct{}
-	failure  error // what was wrong with an object
-	broken   error // how reading ended on the first channel that broke
-	open     int   // channels that are being read
-	entered  int   // channels
-	closed   bool  // to further ones
-	ended    chan struct{}
+	mu      sync.Mutex
+	missing map[ostree.ObjectName]struct{} // of which nothing has come
+	failure error                          // what was wrong with an object
+	broken  error                          // how reading ended on the first channel that broke
+	open    int                            // channels that are being read
+	entered int                            // channels
+	arrived int                            // objects
+	closed  bool                           // to further ones
+	ended   chan struct{}
+
+	pieces   *pieces
 	progress progressMeter
 }
 
@@ -53,12 +54,10 @@ const (
 	blockSize = 4096
 )
 
-// batch is objects that have arrived: small ones in a buffer, or a large one in
-// a file.
+// batch is small objects that have arrived, in a buffer.
 type batch struct {
 	buffer []byte
 	items  []arrived
-	large  *os.File
 }
 
 type arrived struct {
@@ -66,9 +65,11 @@ type arrived struct {
 	size int
 }
 
-func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, missing map[ostree.ObjectName]struct{}) *intake {
-	in := &intake{q: q, sink: sink, total: len(missing), room: q.NewRoom(), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
+// newIntake returns one for objects of which nothing has come, and for those of which a part is there. It owns these.
+func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, missing map[ostree.ObjectName]struct{}, parts []*quarantine.Pieces) *intake {
+	in := &intake{q: q, sink: sink, total: len(missing) + len(parts), room: q.NewRoom(), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
+	in.pieces = newPieces(in, parts)
 	buffers := 2*runtime.GOMAXPROCS(0) + 2
 	in.work, in.free = make(chan *batch, buffers), make(chan *batch, buffers)
 	for range buffers {
@@ -78,7 +79,7 @@ func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, 
 		if err := in.check(b); err != nil {
 			in.fail(err)
 		}
-		b.buffer, b.items, b.large = b.buffer[:0], b.items[:0], nil
+		b.buffer, b.items = b.buffer[:0], b.items[:0]
 		in.free <- b
 	})
 	return in
@@ -101,7 +102,7 @@ func (in *intake) failed() error {
 }
 
 // enter reads from a channel, and calls leave when that has ended.
-func (in *intake) enter(conn *stream.Conn, leave func()) error {
+func (in *intake) enter(channel *channel, leave func()) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
@@ -113,7 +114,7 @@ func (in *intake) enter(conn *stream.Conn, leave func()) error {
 	in.entered++
 	in.open++
 	go func() {
-		err := in.read(conn)
+		err := in.read(channel)
 		leave()
 		in.mu.Lock()
 		defer in.mu.Unlock()
@@ -135,12 +136,15 @@ func (in *intake) finish() error {
 	<-in.ended
 	close(in.work)
 	in.checkers.Wait()
+	incomplete := in.pieces.finish()
 	defer in.cancel(nil)
-	if in.failure != nil {
+	switch {
+	case in.failure != nil:
 		return in.failure
-	}
-	if in.broken != nil {
+	case in.broken != nil:
 		return in.broken
+	case incomplete != nil:
+		return incomplete
 	}
 	for e := range in.missing {
 		return quarantine.Fault(fmt.Errorf("object %s has not been sent", e.Sum))
@@ -149,7 +153,7 @@ func (in *intake) finish() error {
 }
 
 // read reads objects from a channel to their end.
-func (in *intake) read(conn *stream.Conn) error {
+func (in *intake) read(channel *channel) error {
 	var b *batch // not held while there is nothing in it: there may be more channels than batches
 	submit := func() {
 		if b != nil {
@@ -159,63 +163,78 @@ func (in *intake) read(conn *stream.Conn) error {
 	}
 	defer submit()
 	for in.ctx.Err() == nil {
-		if conn.Buffered() == 0 {
+		if channel.conn.Buffered() == 0 {
 			submit() // rather than have it wait for more
 		}
-		object, more, err := stream.Next[stream.Object](conn)
+		piece, more, err := stream.Next[stream.Data](channel)
 		if err != nil || !more {
 			return err
 		}
-		e, size := object.ObjectName, object.Size
-		if err := in.claim(e); err != nil {
-			return err
-		}
-		if err := in.space(e, size); err != nil {
-			return fmt.Errorf("object %s: %w", e.Sum, err)
-		}
-		if b != nil && int64(len(b.buffer))+size > batchSize {
-			submit()
-		}
-		if size > quarantine.SmallSize {
-			err = in.readLarge(conn, e, size)
+		if !piece.Whole() || piece.Length > quarantine.SmallSize {
+			err = in.pieces.read(channel.conn, piece)
 		} else {
+			if b != nil && int64(len(b.buffer))+piece.Length > batchSize {
+				submit()
+			}
 			if b == nil {
 				b = <-in.free
 			}
-			err = b.read(conn, e, int(size))
+			err = in.readSmall(channel.conn, piece, b)
 		}
 		if err != nil {
-			return fmt.Errorf("object %s: %w", e.Sum, err)
+			return fmt.Errorf("object %s: %w", piece.Sum, err)
 		}
-		in.count(size)
 	}
 	return context.Cause(in.ctx)
 }
+
+// readSmall reads an object that is checked in memory.
+func (in *intake) readSmall(conn *stream.Conn, piece stream.Data, b *batch) error {
+	if err := in.claim(piece.ObjectName); err != nil {
+		return err
+	}
+	if err := in.space(piece.ObjectName, piece.Length, piece.Length); err != nil {
+		return err
+	}
+	if err := b.read(conn, piece.ObjectName, int(piece.Length)); err != nil {
+		return err
+	}
+	in.count(piece.Length, true)
+	return nil
+}
+
+// errUnasked says that an object is not one that is missing, or comes twice.
+var errUnasked = quarantine.Fault(errors.New("nobody asked for it"))
 
 // claim takes an object off those that are missing.
 func (in *intake) claim(e ostree.ObjectName) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if _, ok := in.missing[e]; !ok {
-		return quarantine.Fault(fmt.Errorf("object %s: nobody asked for it", e.Sum))
+		return errUnasked
 	}
 	delete(in.missing, e)
 	return nil
 }
 
-func (in *intake) count(size int64) {
+// count notes that bytes have come, and whether an object is there with them.
+func (in *intake) count(size int64, object bool) {
 	bytes := in.bytes.Add(size)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.progress.show(report.Progress{Phase: "Receiving objects", Done: in.total - len(in.missing), Total: in.total, Bytes: bytes})
+	if object {
+		in.arrived++
+	}
+	in.progress.show(report.Progress{Phase: "Receiving objects", Done: in.arrived, Total: in.total, Bytes: bytes})
 }
 
-// space returns an error if an object is too large for its kind, or for the disk.
-func (in *intake) space(e ostree.ObjectName, size int64) error {
-	if e.Type != ostree.ObjectFile && size > ostree.MaxMetadataSize {
-		return quarantine.Fault(fmt.Errorf("%d bytes are too many", size))
+// space takes the room for some bytes of an object, which has so many up to their end. It is an error if that is too large for its
+// kind, or for the disk.
+func (in *intake) space(e ostree.ObjectName, end, length int64) error {
+	if e.Type != ostree.ObjectFile && end > ostree.MaxMetadataSize {
+		return quarantine.Fault(fmt.Errorf("%d bytes are too many", end))
 	}
-	return in.room.Take(max(size, blockSize))
+	return in.room.Take(max(length, blockSize))
 }
 
 // read adds a small object to the batch.
@@ -233,37 +252,8 @@ func (b *batch) read(conn *stream.Conn, e ostree.ObjectName, size int) error {
 	return nil
 }
 
-// readLarge writes an object, and has it checked.
-func (in *intake) readLarge(conn *stream.Conn, e ostree.ObjectName, size int64) error {
-	f, err := in.q.Create(e)
-	if err != nil {
-		return err
-	}
-	if err := conn.Body(in.room.Writer(f), size); err != nil {
-		os.Remove(f.Name())
-		return errors.Join(err, f.Close())
-	}
-	b := <-in.free
-	b.large, b.items = f, append(b.items, arrived{e, int(size)})
-	in.work <- b
-	return nil
-}
-
-// check checks the objects of a batch, and writes those that have not been.
+// check checks the objects of a batch, and writes them.
 func (in *intake) check(b *batch) error {
-	if b.large != nil {
-		e := b.items[0]
-		err := quarantine.CheckFile(in.ctx, b.large, e.ObjectName)
-		if errors.Is(err, ostree.ErrCancelled) {
-			err = nil // whoever resumes checks it
-		}
-		err = quarantine.Fault(err)
-		if err := errors.Join(err, b.large.Close()); err != nil {
-			return fmt.Errorf("object %s: %w", e.Sum, err)
-		}
-		in.q.Wrote(int64(e.size))
-		return nil
-	}
 	data := b.buffer
 	for _, e := range b.items {
 		if in.failed() != nil {

@@ -13,9 +13,23 @@ import (
 )
 
 // Pusher is the pusher at the other end of a stream.
-type Pusher struct {
+type Pusher struct{ channel }
+
+// channel is one on which a pusher sends.
+type channel struct {
 	in   *patience.Reader
 	conn *stream.Conn
+}
+
+// Read reads a message other than that the pusher is busy, which only gives it more time.
+func (c *channel) Read() (stream.Message, error) {
+	for {
+		m, err := c.conn.Read()
+		if _, busy := m.(stream.Busy); err != nil || !busy {
+			return m, err
+		}
+		c.in.Expect()
+	}
 }
 
 // firstTimeout is how long a pusher is waited for until a Source has been opened.
@@ -24,7 +38,7 @@ const firstTimeout = time.Minute
 // Greet greets a pusher on standard input and output. When ctx ends, so does reading, with its cause.
 func Greet(ctx context.Context, stdin *os.File, stdout io.Writer) (*Pusher, error) {
 	in := patience.NewReader(ctx, stdin, firstTimeout)
-	p := &Pusher{in: in, conn: stream.New(stream.Receiver, in, stdout)}
+	p := &Pusher{channel{in, stream.New(stream.Receiver, in, stdout)}}
 	if err := p.conn.Greet(); err != nil {
 		return nil, fmt.Errorf("greet the pusher: %w", err)
 	}
@@ -34,7 +48,7 @@ func Greet(ctx context.Context, stdin *os.File, stdout io.Writer) (*Pusher, erro
 // Read reads a message, for which the pusher has the time of the timeout.
 func (p *Pusher) Read() (stream.Message, error) {
 	p.in.Expect()
-	return p.conn.Read()
+	return p.channel.Read()
 }
 
 // Events returns what report.NewEvents can write to: each line goes out as a frame.

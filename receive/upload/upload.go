@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"ostree-push/ostree"
 	"ostree-push/receive/quarantine"
 	"ostree-push/report"
@@ -153,11 +155,11 @@ func (f *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 	if err := f.q.MarkResumable(); err != nil {
 		return err
 	}
-	missing, err := f.readList(ctx)
+	missing, parts, err := f.readList(ctx)
 	if err != nil {
 		return fmt.Errorf("list of objects: %w", err)
 	}
-	if err := f.readObjects(ctx, missing); err != nil {
+	if err := f.readObjects(ctx, missing, parts); err != nil {
 		return fmt.Errorf("receive the objects: %w", err)
 	}
 	// What is asked for from now on comes on this channel.
@@ -167,21 +169,49 @@ func (f *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 	return nil
 }
 
-// readList reads what the commits consist of, and answers what of it is missing.
-func (f *Source) readList(ctx context.Context) (map[ostree.ObjectName]struct{}, error) {
-	var answer stream.Missing
-	missing := map[ostree.ObjectName]struct{}{}
-	left := f.q.Resume(ctx)
-	n, err := f.readEntries(ctx, left, &answer, missing)
-	for _, e := range f.finishResume(left) {
-		answer.Set(e.Index)
-		missing[e.ObjectName] = struct{}{}
+// readList reads what the commits consist of, and answers what of it is missing: objects of which there is nothing, and those of
+// which there is a part.
+func (f *Source) readList(ctx context.Context) (map[ostree.ObjectName]struct{}, []*quarantine.Pieces, error) {
+	l := list{left: f.q.Resume(ctx), missing: map[ostree.ObjectName]struct{}{}}
+	err := f.readEntries(ctx, &l)
+	for _, e := range f.finishResume(l.left) {
+		l.answer.Set(e.Index)
+		l.missing[e.ObjectName] = struct{}{}
+	}
+	if err == nil {
+		f.sink.Log(report.Debug, fmt.Sprintf("Of %d objects, %d are missing", l.n, len(l.missing)+len(l.parts)))
+		err = f.answer(&l)
 	}
 	if err != nil {
-		return nil, err
+		for _, p := range l.parts {
+			p.Leave()
+		}
+		return nil, nil, err
 	}
-	f.sink.Log(report.Debug, fmt.Sprintf("Of %d objects, %d are missing", n, len(missing)))
-	return missing, f.pusher.conn.SendAll(answer)
+	return l.missing, l.parts, nil
+}
+
+// list is what is known of the objects that a pusher has listed.
+type list struct {
+	left    *quarantine.Resume
+	n       int // listed
+	answer  stream.Missing
+	missing map[ostree.ObjectName]struct{} // of which there is nothing
+	parts   []*quarantine.Pieces           // of which there is a part
+}
+
+// answer says what is missing.
+func (f *Source) answer(l *list) error {
+	if err := f.pusher.conn.SendAll(l.answer); err != nil {
+		return err
+	}
+	var partial stream.Partial
+	for _, p := range l.parts {
+		written := p.Written()
+		f.sink.Log(report.Info, fmt.Sprintf("Resuming an object of an interrupted push, of which %s are here", humanize.IBytes(uint64(written.Len()))))
+		partial = append(partial, stream.PartialObject{ObjectName: p.ObjectName, Form: p.Form(), Ranges: written[:min(len(written), stream.MaxRanges)]})
+	}
+	return f.pusher.conn.SendAll(partial)
 }
 
 // finishResume returns what is damaged of what an interrupted push has left.
@@ -193,39 +223,54 @@ func (f *Source) finishResume(left *quarantine.Resume) []quarantine.Taken {
 	return damaged
 }
 
-func (f *Source) readEntries(ctx context.Context, left *quarantine.Resume, answer *stream.Missing, missing map[ostree.ObjectName]struct{}) (n int, err error) {
+func (f *Source) readEntries(ctx context.Context, l *list) error {
 	for {
-		list, more, err := stream.Next[stream.List](f.pusher)
+		entries, more, err := stream.Next[stream.List](f.pusher)
 		if err != nil || !more {
-			return n, err
+			return err
 		}
-		for i := range list.Len() {
-			e := list.At(i)
-			if _, twice := missing[e]; twice {
-				return n, quarantine.Fault(fmt.Errorf("object %s is listed twice", e.Sum))
+		for i := range entries.Len() {
+			if err := f.look(ctx, l, entries.At(i)); err != nil {
+				return err
 			}
-			has, err := f.q.Target.HasObject(ctx, e.Type, e.Sum)
-			if err == nil && !has {
-				has, err = left.Take(e, n)
-			}
-			if err != nil {
-				return n, err
-			}
-			if answer.Add(!has); !has {
-				missing[e] = struct{}{}
-			}
-			n++
 		}
 	}
 }
 
+// look looks whether an object that is listed is there.
+func (f *Source) look(ctx context.Context, l *list, e ostree.ObjectName) error {
+	if _, twice := l.missing[e]; twice {
+		return quarantine.Fault(fmt.Errorf("object %s is listed twice", e.Sum))
+	}
+	has, err := f.q.Target.HasObject(ctx, e.Type, e.Sum)
+	if err == nil && !has {
+		has, err = l.left.Take(e, l.n)
+	}
+	if err != nil {
+		return err
+	}
+	l.answer.Add(!has)
+	l.n++
+	if has {
+		return nil
+	}
+	if len(l.parts) < stream.MaxPartial {
+		if p := l.left.TakePieces(e); p != nil {
+			l.parts = append(l.parts, p)
+			return nil
+		}
+	}
+	l.missing[e] = struct{}{}
+	return nil
+}
+
 // readObjects takes the objects that are missing, from our own channel and from
 // all that join.
-func (f *Source) readObjects(ctx context.Context, missing map[ostree.ObjectName]struct{}) error {
-	in := newIntake(ctx, f.q, f.sink, missing)
+func (f *Source) readObjects(ctx context.Context, missing map[ostree.ObjectName]struct{}, parts []*quarantine.Pieces) error {
+	in := newIntake(ctx, f.q, f.sink, missing, parts)
 	f.pusher.in.SetContext(in.ctx)
 	f.pusher.in.Expect()
-	in.enter(f.pusher.conn, func() {})
+	in.enter(&f.pusher.channel, func() {})
 	if f.joins != nil {
 		go f.joins.admit(func(input *os.File, leave func()) error {
 			reader := f.pusher.in.Also(in.ctx, input)
@@ -233,7 +278,7 @@ func (f *Source) readObjects(ctx context.Context, missing map[ostree.ObjectName]
 				input.Close()
 				leave()
 			}
-			err := in.enter(stream.New(stream.Receiver, reader, io.Discard).After(stream.Join{}), done)
+			err := in.enter(&channel{reader, stream.New(stream.Receiver, reader, io.Discard).After(stream.Join{})}, done)
 			if err != nil {
 				input.Close()
 			}
@@ -243,7 +288,7 @@ func (f *Source) readObjects(ctx context.Context, missing map[ostree.ObjectName]
 	err := in.finish()
 	f.pusher.in.SetContext(ctx)
 	f.sink.Log(report.Debug, fmt.Sprintf("The objects came on %d channels", in.entered))
-	f.totals.Objects += in.total - len(missing)
+	f.totals.Objects += in.arrived
 	f.totals.Bytes += in.bytes.Load()
 	return err
 }
@@ -275,7 +320,7 @@ func (f *Source) Fetch(ctx context.Context, missing []ostree.ObjectName) error {
 	for _, e := range ask {
 		due[e] = struct{}{}
 	}
-	if err := f.readObjects(ctx, due); err != nil {
+	if err := f.readObjects(ctx, due, nil); err != nil {
 		return fmt.Errorf("receive the objects: %w", err)
 	}
 	return nil
