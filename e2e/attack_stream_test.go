@@ -112,6 +112,15 @@ func (p *rogue) put(e ostree.ObjectName, content []byte) error {
 	return p.conn.SendData(stream.Data{ObjectName: e, Length: int64(len(content)), Last: true}, bytes.NewReader(content))
 }
 
+// form is that of pieces.
+var form = stream.Form{1}
+
+// putPiece sends a part of the content of an object, which has that form.
+func (p *rogue) putPiece(form stream.Form, e ostree.ObjectName, start, end int, last bool) error {
+	piece := stream.Data{ObjectName: e, Form: form, Offset: int64(start), Length: int64(end - start), Last: last}
+	return p.conn.SendData(piece, bytes.NewReader(p.bodies[e][start:end]))
+}
+
 // putAll sends all objects, with what replace has instead of their content.
 func (p *rogue) putAll(replace map[ostree.ObjectName][]byte) error {
 	for i, e := range p.entries {
@@ -203,6 +212,18 @@ func TestRoguePushers(t *testing.T) {
 	file := ostree.ObjectName{Type: ostree.ObjectFile, Sum: sumOf(t, filePath)}
 	tree := ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sumOf(t, treePath)}
 	fileBomb := bomb(t, fileBody) // takes its time
+	const k = 1 << 10
+	if len(fileBody) < 200*k {
+		t.Fatalf("%d bytes are too few for pieces", len(fileBody))
+	}
+	// inPieces sends the file in pieces, as send does with the function that it gets, and the rest as it should be.
+	inPieces := func(send func(p *rogue, piece func(start, end int, last bool)) error) func(p *rogue) error {
+		return func(p *rogue) error {
+			err := errors.Join(p.start(), p.list())
+			sendErr := send(p, func(start, end int, last bool) { err = errors.Join(err, p.putPiece(form, file, start, end, last)) })
+			return errors.Join(err, sendErr, p.put(tree, p.bodies[tree]), p.conn.End(stream.Data{}))
+		}
+	}
 	stranger := ostree.ObjectName{Type: ostree.ObjectFile, Sum: ostree.Checksum{1}}
 
 	for _, test := range []struct {
@@ -307,6 +328,97 @@ func TestRoguePushers(t *testing.T) {
 			_, err := p.stdin.Write([]byte("O\x7f\xff\xff\xff"))
 			return err
 		}, `a frame 'O' \(Offer\) of 2147483647 bytes`},
+		{"pieces out of order", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(128*k, len(fileBody), true)
+			piece(64*k, 128*k, false)
+			piece(0, 64*k, false)
+			return nil
+		}), ""},
+		{"an end of its own", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, 128*k, false)
+			piece(128*k, len(fileBody), false)
+			piece(len(fileBody), len(fileBody), true)
+			return nil
+		}), ""},
+		{"pieces that overlap", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, 128*k, false)
+			piece(128*k-1, len(fileBody), true)
+			return nil
+		}), "object [0-9a-f]{64}: a piece of it comes twice, at 131071"},
+		{"a piece twice", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(64*k, 128*k, false)
+			piece(64*k, 128*k, false)
+			return nil
+		}), "object [0-9a-f]{64}: a piece of it comes twice, at 65536"},
+		{"a piece of an object that has come", inPieces(func(p *rogue, piece func(int, int, bool)) error {
+			return errors.Join(p.put(file, fileBody), p.putPiece(form, file, 0, 128*k, false))
+		}), "object [0-9a-f]{64}: nobody asked for it"},
+		{"a piece beyond the end", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, 64*k, true)
+			piece(64*k, 128*k, false)
+			return nil
+		}), "a piece of it is beyond its end|Need more input"},
+		{"an end before a piece", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(128*k, 192*k, false)
+			piece(64*k, 128*k, true)
+			return nil
+		}), "a piece of it is beyond its end"},
+		{"two ends", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(128*k, len(fileBody), true)
+			piece(64*k, 128*k, true)
+			return nil
+		}), "it ends twice, at [0-9]+ and at 131072"},
+		{"an end that comes early", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, 64*k, false)
+			piece(64*k, 128*k, true)
+			return nil
+		}), "receive the objects: object [0-9a-f]{64}: "},
+		{"a piece too few", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, 64*k, false)
+			piece(128*k, len(fileBody), true)
+			return nil
+		}), "object [0-9a-f]{64} has not been sent as a whole"},
+		{"no end", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, len(fileBody), false)
+			return nil
+		}), "object [0-9a-f]{64} has not been sent as a whole"},
+		{"pieces of several forms", inPieces(func(p *rogue, piece func(int, int, bool)) error {
+			piece(0, 64*k, false)
+			return p.putPiece(stream.Form{2}, file, 64*k, len(fileBody), true)
+		}), "object [0-9a-f]{64}: its pieces have several forms"},
+		{"another file in pieces", inPieces(func(p *rogue, piece func(int, int, bool)) error {
+			p.bodies[file] = otherFile
+			piece(0, 64*k, false)
+			piece(64*k, len(otherFile), true)
+			return nil
+		}), "[Cc]orrupted file object"},
+		{"a bomb in pieces", inPieces(func(p *rogue, piece func(int, int, bool)) error {
+			p.bodies[file] = bytes.Clone(fileBomb)
+			for at := 0; at < len(fileBomb); at += 64 * k {
+				end := min(at+64*k, len(fileBomb))
+				piece(at, end, end == len(fileBomb))
+			}
+			return nil
+		}), "it is a compression bomb"},
+		{"pieces of a byte", inPieces(func(_ *rogue, piece func(int, int, bool)) error {
+			piece(0, 1, false)
+			return nil
+		}), `a frame 'D' \(Data\): a piece of object [0-9a-f]{64} that is not the last has 1 bytes`},
+		{"a piece nearly at the end of all numbers", inPieces(func(p *rogue, _ func(int, int, bool)) error {
+			return p.conn.SendData(stream.Data{ObjectName: file, Offset: 1<<63 - 1<<20, Length: 1 << 20, Last: true}, zeros{})
+		}), `a frame 'D' \(Data\): [0-9]+ bytes, which no object has`},
+		{"a thousand objects that are begun", func(p *rogue) error {
+			p.entries = nil
+			for i := range 1000 {
+				p.entries = append(p.entries, ostree.ObjectName{Type: ostree.ObjectFile, Sum: ostree.Checksum{byte(i), byte(i >> 8), 7}})
+			}
+			err := errors.Join(p.start(), p.list())
+			for _, e := range p.entries {
+				p.bodies[e] = fileBody
+				err = errors.Join(err, p.putPiece(form, e, 0, 64*k, false))
+			}
+			return err
+		}, "128 objects have been begun and not ended"},
 		{"nothing at all", func(p *rogue) error {
 			p.conn.Greeted()
 			return errWait
@@ -333,6 +445,28 @@ func TestRoguePushers(t *testing.T) {
 				t.Errorf("it says %q, not %q", stderr, test.want)
 			}
 		})
+	}
+}
+
+// A list of more than the disk has room for ends with that, and not with the memory.
+func TestListWithoutEnd(t *testing.T) {
+	t.Parallel()
+	v := newVictim(t)
+	output(t, "ostree", "--repo="+v.dir, "config", "set", "core.min-free-space-size", "1000000TB")
+	p, wait := newRogue(t, newLyingSource(t), v)
+	err := p.start()
+	for i := 0; err == nil && i < 100; i++ {
+		var list stream.List
+		for j := range stream.ListSize {
+			list.Add(ostree.ObjectName{Type: ostree.ObjectFile, Sum: ostree.Checksum{byte(j), byte(j >> 8), byte(i)}})
+		}
+		err = p.conn.Send(list)
+	}
+	p.stdin.Close()
+	stderr, err := wait()
+	v.checkRefused(t, stderr, err)
+	if !strings.Contains(stderr, "list of objects: no space left") {
+		t.Errorf("it says %q", stderr)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,10 +41,8 @@ func newLyingSource(t *testing.T) *lyingSource {
 	for i, ref := range []string{"main", "other"} {
 		tree := t.TempDir()
 		// Content that does not compress.
-		content := bytes.Repeat([]byte(ref), 100_000)
-		for j := range content {
-			content[j] ^= byte(j * j >> 7)
-		}
+		content := make([]byte, 400_000)
+		rand.NewChaCha8([32]byte{byte(i)}).Read(content)
 		if err := os.WriteFile(filepath.Join(tree, "file"), content, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -112,13 +112,15 @@ func (q *Quarantine) takePieces(from string, e ostree.ObjectName) (_ *Pieces, er
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
+	left := filepath.Join(from, piecesDir, e.String())
 	defer func() {
-		if err != nil {
-			os.Remove(path)
-			os.Remove(path + noteExtension)
+		if err != nil { // it is of no use to anybody
+			for _, file := range []string{path, left} {
+				os.Remove(file)
+				os.Remove(file + noteExtension)
+			}
 		}
 	}()
-	left := filepath.Join(from, piecesDir, e.String())
 	for _, extension := range []string{"", noteExtension} {
 		if err := os.Rename(left+extension, path+extension); err != nil {
 			return nil, err

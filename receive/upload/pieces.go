@@ -77,12 +77,14 @@ func (ps *pieces) read(conn *stream.Conn, piece stream.Data) error {
 
 // space takes the room that a piece needs. One that leaves a gap needs room for that, too, since it will be filled.
 func (ps *pieces) space(p *part, piece stream.Data) error {
-	if written := p.Written(); piece.Offset > written.End() {
-		if err := ps.in.q.CheckSpaceFor(uint64(piece.Range().End - written.Len())); err != nil {
-			return err
-		}
+	if err := ps.in.space(piece.ObjectName, piece.Range().End, piece.Length); err != nil {
+		return err
 	}
-	return ps.in.space(piece.ObjectName, piece.Range().End, piece.Length)
+	written := p.Written()
+	if piece.Offset <= written.End() {
+		return nil
+	}
+	return ps.in.q.CheckSpaceFor(uint64(piece.Range().End - written.Len()))
 }
 
 // claim returns the object of a piece, of which the piece is one.

@@ -237,6 +237,10 @@ func (f *Source) readEntries(ctx context.Context, l *list) error {
 	}
 }
 
+// spaceInterval is how many missing objects are listed before it is looked whether there would be room for them, so that a
+// list does not take more memory than the disk could take objects.
+const spaceInterval = 1 << 16
+
 // look looks whether an object that is listed is there.
 func (f *Source) look(ctx context.Context, l *list, e ostree.ObjectName) error {
 	if _, twice := l.missing[e]; twice {
@@ -261,6 +265,9 @@ func (f *Source) look(ctx context.Context, l *list, e ostree.ObjectName) error {
 		}
 	}
 	l.missing[e] = struct{}{}
+	if n := len(l.missing); n%spaceInterval == 0 {
+		return f.q.CheckSpaceFor(uint64(n) * blockSize)
+	}
 	return nil
 }
 
