@@ -54,7 +54,7 @@ type leftover struct {
 }
 
 // holdLeftovers holds all quarantines below tmp that nobody else holds and that
-// can be resumed from, the newest first. All others that nobody holds are
+// can be resumed from, the newest first. All others that nobody holds, and those of which nothing is of use, are
 // removed. It is a courtesy: what cannot be removed is left to libostree, which does
 // it after a day.
 func holdLeftovers(tmp string) (all []*leftover) {
@@ -73,7 +73,7 @@ func holdLeftovers(tmp string) (all []*leftover) {
 		}
 		l := &leftover{dir: dir, held: handle}
 		var resumable bool
-		if l.age, resumable = age(dir); !resumable || l.age > keepTime {
+		if l.age, resumable = age(dir); !resumable || l.age > keepTime || !hasObjects(dir) {
 			l.remove()
 			continue
 		}
