@@ -140,8 +140,9 @@ const busyInterval = 400 * time.Millisecond
 
 // keepAlive tells the receiver that we are at work, when we send nothing else, until the function that it returns is called.
 func (s *streamPush) keepAlive() (stop func()) {
-	done := make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		ticker := time.NewTicker(busyInterval)
 		defer ticker.Stop()
 		for {
@@ -153,7 +154,10 @@ func (s *streamPush) keepAlive() (stop func()) {
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 // listen reads what the receiver sends, and hands events on at once.

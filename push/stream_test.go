@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ostree-push/internal/otrepo"
+	"ostree-push/internal/ranges"
 	"ostree-push/ostree"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -96,6 +97,32 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
+// A receiver that takes its time hears that the pusher is there.
+func TestBusy(t *testing.T) {
+	_, sums, start := pushed(t)
+	stdin, toReceiver := io.Pipe()
+	fromReceiver, stdout := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- start().run(t.Context(), toReceiver, fromReceiver, func() {}) }()
+	c := stream.New(stream.Receiver, stdin, stdout)
+	err := errors.Join(c.Greet(), c.Send(stream.Hello{}), c.SendAll(stream.State{}))
+	for busy := 0; busy < 2 && err == nil; {
+		var m stream.Message
+		if m, err = c.Read(); m == (stream.Busy{}) {
+			busy++
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	go io.Copy(io.Discard, stdin)
+	c.SendAll(stream.Wanted{sums["private"]})
+	stdout.Close()
+	if err := <-done; err == nil {
+		t.Error("the push succeeds")
+	}
+}
+
 // Whatever a receiver answers, the pusher ends, and sends nothing but what is below the
 // refs that are pushed.
 func FuzzAnswers(f *testing.F) {
@@ -119,6 +146,8 @@ func FuzzAnswers(f *testing.F) {
 	head := bytes.Clone(answers.Bytes())
 	add(c.SendAll(stream.Wanted{sums["pushed"]}))
 	add(c.SendAll(missing))
+	add(c.SendAll(stream.Partial{{ObjectName: ostree.ObjectName{Type: ostree.ObjectFile}, Form: stream.Form{1}, Ranges: []ranges.Range{{Start: 0, End: 1 << 20}}}}))
+	add(c.End(stream.Ask{}))
 	answers.Reset()
 	answers.Write(head)
 	add(c.SendAll(stream.Wanted{sums["private"]}))

@@ -152,6 +152,9 @@ func openLeft(path string) (*os.File, error) {
 // goOn has an object begin with the part that a note has.
 func (p *Pieces) goOn(noteFile *os.File) error {
 	info, err := p.file.Stat()
+	if err == nil {
+		err = p.file.Chmod(objectMode) // whoever has left it may have had another umask
+	}
 	if err != nil {
 		return err
 	}
