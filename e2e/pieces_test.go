@@ -101,10 +101,7 @@ func (k *largeTest) arrived(t *testing.T) (n int64) {
 // arrived, less 8 MB, is not sent again, whether the object is sent as it is stored or compressed meanwhile.
 func TestKillLarge(t *testing.T) {
 	t.Parallel()
-	moments := 20
-	if testing.Short() {
-		moments = 3
-	}
+	moments := killMoments()
 	for victim, mode := range map[string]string{"ostree-push": "archive", "ssh": "bare-user", "ostree-receive-1": "archive"} {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
