@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -248,6 +249,39 @@ func TestPlot(t *testing.T) {
 	}
 
 	svgOf(t, newResults()) // has to be something that can be drawn
+}
+
+// textPlace finds where a text begins, and what it says.
+var textPlace = regexp.MustCompile(`<text x="([0-9.]+)"[^>]*font-size:([0-9.]+)px">([^<]*)<`)
+
+// What explains the lines is seen to its end, also in a font that is wider than the one of the picture.
+func TestLegendFits(t *testing.T) {
+	res := sample()
+	for _, contender := range contenderNames() {
+		res.add("many", far, contender, 1)
+	}
+	svg := svgOf(t, res)
+	var width float64
+	if _, err := fmt.Sscanf(svg[strings.Index(svg, "viewBox"):], `viewBox="0 0 %g `, &width); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, match := range textPlace.FindAllStringSubmatch(svg, -1) {
+		var x, size float64
+		if _, err := fmt.Sscan(match[1]+" "+match[2], &x, &size); err != nil {
+			t.Fatal(err)
+		}
+		const widest = 0.62 // of a letter's height: DejaVu's and Verdana's, on average
+		if end := x + widest*size*float64(len(match[3])); end > width {
+			t.Errorf("%q ends at %.1f, and the picture at %.1f", match[3], end, width)
+		}
+		seen[match[3]] = true
+	}
+	for _, contender := range contenderNames() {
+		if !seen[contender] {
+			t.Errorf("there is no %s in the picture", contender)
+		}
+	}
 }
 
 // skipWithoutDrawer skips a test in a source archive, where the modules that draw are not

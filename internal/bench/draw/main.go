@@ -54,12 +54,21 @@ func main() {
 	}
 }
 
+// plotsWidth is what all plots take side by side.
+const plotsWidth = 23.5 * vg.Centimeter
+
 // drawPicture draws times against round-trip times.
 func drawPicture(w io.Writer, p picture) error {
-	canvas := vgsvg.New(27*vg.Centimeter, 10*vg.Centimeter)
-	if err := drawPlots(draw.New(canvas), p); err != nil {
+	key := legend(p)
+	width := legendWidth(key)
+	canvas := vgsvg.New(plotsWidth+width, 10*vg.Centimeter)
+	page := draw.New(canvas)
+	page.SetColor(color.White)
+	page.Fill(page.Rectangle.Path())
+	if err := drawPlots(draw.Crop(page, 0, -width, 0, 0), p); err != nil {
 		return err
 	}
+	key.Draw(draw.Crop(page, plotsWidth, 0, 0, -vg.Centimeter))
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
@@ -70,8 +79,11 @@ func drawPicture(w io.Writer, p picture) error {
 	return err
 }
 
+// legendWidth returns what a legend takes, with room for a font that is wider than the one that it is placed for.
+func legendWidth(l plot.Legend) vg.Length { return l.Rectangle(draw.Canvas{}).Size().X * 1.3 }
+
 // drawPlots draws the plots side by side, with the same seconds at the same
-// height, and the legend right of them.
+// height.
 func drawPlots(canvas draw.Canvas, pic picture) error {
 	var plots []*plot.Plot
 	least, most := math.Inf(1), math.Inf(-1)
@@ -89,16 +101,11 @@ func drawPlots(canvas draw.Canvas, pic picture) error {
 	}
 	plots[0].Y.Label.Text = "seconds"
 
-	canvas.SetColor(color.White)
-	canvas.Fill(canvas.Rectangle.Path())
-	const legendWidth = 3.5 * vg.Centimeter
 	tiles := draw.Tiles{Rows: 1, Cols: len(plots), PadX: vg.Centimeter,
 		PadTop: vg.Millimeter, PadBottom: vg.Millimeter, PadLeft: vg.Millimeter, PadRight: 4 * vg.Millimeter}
-	for i, tile := range plot.Align([][]*plot.Plot{plots}, tiles, draw.Crop(canvas, 0, -legendWidth, 0, 0))[0] {
+	for i, tile := range plot.Align([][]*plot.Plot{plots}, tiles, canvas)[0] {
 		plots[i].Draw(tile)
 	}
-	l := legend(pic)
-	l.Draw(draw.Crop(canvas, canvas.Size().X-legendWidth, 0, 0, -vg.Centimeter))
 	return nil
 }
 
