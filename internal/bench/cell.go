@@ -173,8 +173,8 @@ func (b *bench) verify(ctx context.Context, contender *contender, p push, to str
 	if len(objects) < len(from.objects) {
 		return fmt.Errorf("only %d of %d objects arrived", len(objects), len(from.objects))
 	}
-	if contender.name == rsync {
-		return nil // it copies objects, and no refs
+	if onlyObjects(contender.name) {
+		return nil
 	}
 	content, err := contentOf(ctx, to)
 	if err != nil {

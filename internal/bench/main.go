@@ -40,6 +40,9 @@ What is measured:
                          tunnel-python  the same, to the Python receiver
                          python         Python to Python
                          rsync          rsync -a of the objects
+                         rsync-sync     the same, and sync -f of them on the
+                                        server: on the disk when it ends, as
+                                        what the others have pushed is
     -cases LIST        of these (default: all)
                          setup   ssh HOST true, which the targets build on
                          many    15,000 small objects into an empty repository

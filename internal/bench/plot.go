@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -110,12 +111,14 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 // seriesOf returns a contender's name and looks. The colours are from the palette of
 // Okabe and Ito, which everybody can tell apart.
 func seriesOf(contender string) series {
+	dashed := []string{tunnel, tunnelPython, rsyncSync}
 	colors := map[string][3]int{
 		ours:         {0x00, 0x72, 0xb2},
 		tunnel:       {0x56, 0xb4, 0xe9},
 		tunnelPython: {0x00, 0x9e, 0x73},
 		python:       {0xd5, 0x5e, 0x00},
 		rsync:        {0x00, 0x00, 0x00},
+		rsyncSync:    {0x00, 0x00, 0x00},
 	}
-	return series{Name: contender, Color: colors[contender], Dashed: contender == tunnel || contender == tunnelPython}
+	return series{Name: contender, Color: colors[contender], Dashed: slices.Contains(dashed, contender)}
 }

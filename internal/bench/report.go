@@ -76,9 +76,9 @@ func printTimes(w io.Writer, res *results) {
 	names = slices.DeleteFunc(names, func(name string) bool { return !res.has(name) })
 	head := []string{"case", "link"}
 	head = append(head, names...)
-	compared := slices.Contains(names, ours) && slices.Contains(names, rsync)
-	if compared {
-		head = append(head, "ours/rsync")
+	compared := comparedWith(names)
+	for _, name := range compared {
+		head = append(head, "ours/"+name)
 	}
 	if res.has(ours) {
 		head = append(head, "ours on the wire")
@@ -92,8 +92,8 @@ func printTimes(w io.Writer, res *results) {
 		for _, name := range names {
 			row = append(row, c.Results[name].String())
 		}
-		if compared {
-			row = append(row, ratio(c.Results[ours], c.Results[rsync]))
+		for _, name := range compared {
+			row = append(row, ratio(c.Results[ours], c.Results[name]))
 		}
 		if res.has(ours) {
 			wire := ""
@@ -117,6 +117,14 @@ func printTimes(w io.Writer, res *results) {
 	if len(failures) > 0 {
 		fmt.Fprintln(w, strings.Join(failures, ""))
 	}
+}
+
+// comparedWith returns those of the contenders whose times ours are divided by.
+func comparedWith(names []string) []string {
+	if !slices.Contains(names, ours) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !onlyObjects(name) })
 }
 
 // printMemory writes what was measured of memory, if it was.

@@ -32,11 +32,11 @@ func targets() []target {
 	all := []string{"many", "big", "update", "none", "dry"}
 	return []target{
 		{cases: bulk, links: loopback, contender: ours, measure: (*result).seconds,
-			says: "rsync", limit: timesContender(1, rsync)},
+			says: rsyncSync, limit: timesContender(1, rsyncSync)},
 		{cases: bulk, links: remote, contender: ours, measure: (*result).seconds,
 			says: "1.25 × (setup + 4 round trips + max(bytes ÷ rate, time at 0 ms))", limit: transfer},
 		{cases: bulk, links: remote, contender: ours, measure: (*result).seconds,
-			says: "rsync", limit: timesContender(1, rsync)},
+			says: rsyncSync, limit: timesContender(1, rsyncSync)},
 		{cases: []string{"update"}, links: everywhere, contender: ours, measure: (*result).seconds,
 			says: "0.5 × rsync", limit: timesContender(0.5, rsync)},
 		{cases: []string{"update"}, links: everywhere, contender: ours, bytes: true, measure: (*result).wire,

@@ -35,6 +35,7 @@ func sample() *results {
 		res.add("setup", l, ssh, 0.2+8*l.RTT.Seconds())
 		for _, name := range []string{"many", "update", "none", "dry"} {
 			res.add(name, l, rsync, 100)
+			res.add(name, l, rsyncSync, 110)
 			res.add(name, l, python, 1000)
 		}
 	}
@@ -66,8 +67,8 @@ func TestLimits(t *testing.T) {
 		says      string
 		limit     float64
 	}{
-		{"many", near, ours, "rsync", 100},
-		{"many", far, ours, "rsync", 100},
+		{"many", near, ours, "rsync-sync", 110},
+		{"many", far, ours, "rsync-sync", 110},
 		{"many", far, ours, bulk, 1.25 * (0.6 + 0.2 + 6.32)},
 		{"many", fast, ours, bulk, 1.25 * (0.6 + 0.2 + 2)},
 		{"update", near, ours, "0.5 × rsync", 50},
@@ -119,13 +120,13 @@ func TestWithoutResult(t *testing.T) {
 		why    string
 	}{
 		{"ours failed", func(res *results) { res.find(k).Results[ours].Error = "broken" }, notMet, "failed"},
-		{"rsync failed", func(res *results) { res.find(k).Results[rsync].Error = "broken" }, unknown, "rsync, many, 0 ms: failed"},
-		{"no rsync", func(res *results) { delete(res.find(k).Results, rsync) }, unknown, "rsync, many, 0 ms: not measured"},
+		{"rsync failed", func(res *results) { res.find(k).Results[rsyncSync].Error = "broken" }, unknown, "rsync-sync, many, 0 ms: failed"},
+		{"no rsync", func(res *results) { delete(res.find(k).Results, rsyncSync) }, unknown, "rsync-sync, many, 0 ms: not measured"},
 		{"no run", func(res *results) { res.find(k).Results[ours].Seconds = nil }, unknown, "not measured"},
 	} {
 		res := sample()
 		test.change(res)
-		v := only(t, res, k, ours, "rsync")
+		v := only(t, res, k, ours, rsyncSync)
 		if v.outcome != test.want || v.why == nil || v.why.Error() != test.why {
 			t.Errorf("%s: %s, %v", test.name, v.outcome, v.why)
 		}
