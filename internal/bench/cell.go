@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,10 +19,10 @@ import (
 // measure measures a cell. The contenders run in turn, so that what slows the
 // machine down for a while slows all of them.
 func (b *bench) measure(ctx context.Context, res *results, name string, l link.Link) error {
-	c := res.cell(name, l)
+	c, p := res.cell(name, l), pushes()[name]
 	var running []*contender
 	for _, contender := range b.contenders {
-		if (contender.name == ssh) != (name == "setup") {
+		if (contender.name == ssh) != (name == "setup") || p.oursOnly && contender.name != ours {
 			continue
 		}
 		r := &result{}
@@ -36,7 +37,7 @@ func (b *bench) measure(ctx context.Context, res *results, name string, l link.L
 	}
 	// Loopback itself tells nobody how much it carries. So there is one run
 	// more, through a link without limits, that is not timed.
-	if l == (link.Link{}) && !b.opts.memory {
+	if !b.linked(c, false) && !b.opts.memory {
 		if err := b.round(ctx, c, running, "to count bytes", true); err != nil {
 			return err
 		}
@@ -85,6 +86,11 @@ type failure struct{ error }
 
 func (f *failure) Unwrap() error { return f.error }
 
+// linked tells whether a push goes through a link, and not through loopback itself.
+func (b *bench) linked(c *cell, count bool) bool {
+	return count || pushes()[c.Case].interrupted || c.link() != (link.Link{})
+}
+
 // once makes a repository for the contender, lets it push there, and looks
 // whether it did. Only the push is timed.
 func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *result, count bool) error {
@@ -98,18 +104,18 @@ func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *resu
 	if err := b.makeRemote(ctx, p, to); err != nil {
 		return fmt.Errorf("make repository: %w", err)
 	}
-
-	port := contender.server.Port()
-	var proxy *link.Proxy
-	if count || c.link() != (link.Link{}) {
-		proxy, err = c.link().Proxy(ctx, net.JoinHostPort(contender.server.Host(), strconv.Itoa(port)))
-		if err != nil {
+	var arrived int64
+	if p.interrupted {
+		if arrived, err = b.interrupt(ctx, c, contender, p, to); err != nil {
 			return err
 		}
-		defer proxy.Close()
-		port = proxy.Addr.Port
 	}
 
+	port, proxy, err := b.connect(ctx, c, contender, count)
+	if err != nil {
+		return err
+	}
+	defer proxy.Close()
 	args := contender.command(port, p, b.sets[p.from].repo, to)
 	if b.opts.memory {
 		if args, err = peakArgs(pusherPeak(contender.bin), args); err != nil {
@@ -137,11 +143,49 @@ func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *resu
 	if !count {
 		r.Seconds = append(r.Seconds, took.Seconds())
 	}
-	if proxy != nil {
+	if b.linked(c, count) {
 		r.Sent = append(r.Sent, proxy.Sent())
 		r.Received = append(r.Received, proxy.Received())
 	}
+	if p.interrupted {
+		r.Arrived = append(r.Arrived, arrived)
+	}
 	return nil
+}
+
+// connect returns the port at which the contender's server is, and what is between if anything is.
+func (b *bench) connect(ctx context.Context, c *cell, contender *contender, count bool) (int, *link.Proxy, error) {
+	port := contender.server.Port()
+	if !b.linked(c, count) {
+		return port, nil, nil
+	}
+	proxy, err := c.link().Proxy(ctx, net.JoinHostPort(contender.server.Host(), strconv.Itoa(port)))
+	if err != nil {
+		return 0, nil, err
+	}
+	return proxy.Addr.Port, proxy, nil
+}
+
+// interrupt begins a push, whose pusher is killed when half of what it has to bring has come out of the link, and
+// returns how many bytes these were. The receiver, whose machine is still there, has ended when interrupt returns.
+func (b *bench) interrupt(ctx context.Context, c *cell, contender *contender, p push, to string) (int64, error) {
+	port, proxy, err := b.connect(ctx, c, contender, false)
+	if err != nil {
+		return 0, err
+	}
+	defer proxy.Close()
+	half := loadOf(b.sets[p.from], b.sets[p.base]).Bytes / 2
+	arrived, err := contender.kill(ctx, b.opts.max, contender.command(port, p, b.sets[p.from].repo, to), proxy, half)
+	if err == nil {
+		err = contender.server.WaitSessions(time.Minute)
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if err != nil {
+		return 0, &failure{fmt.Errorf("interrupted push: %w", err)}
+	}
+	return arrived, nil
 }
 
 func (b *bench) makeRemote(ctx context.Context, p push, to string) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kballard/go-shellquote"
 
+	"ostree-push/internal/link"
 	"ostree-push/internal/sshd"
 )
 
@@ -215,19 +216,16 @@ func (c *contender) run(ctx context.Context, timeout time.Duration, args []strin
 
 	timed, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	cmd := exec.CommandContext(timed, args[0], args[1:]...)
+	cmd := groupCommand(timed, args)
 	cmd.Stdout = output
 	cmd.Stderr = output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	killGroup := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.Cancel = killGroup
 
 	start := time.Now()
 	err = cmd.Run()
 	took := time.Since(start)
 
 	if cmd.Process != nil {
-		killGroup() // there may be none left to kill
+		cmd.Cancel() // there may be none left to kill
 	}
 	if err := c.server.KillSessions(); err != nil {
 		return 0, err
@@ -243,6 +241,40 @@ func (c *contender) run(ctx context.Context, timeout time.Duration, args []strin
 		return 0, fmt.Errorf("%w: %s", err, lastLines(string(text), 1))
 	}
 	return took, nil
+}
+
+// groupCommand returns a command that is killed with all that it started.
+func groupCommand(ctx context.Context, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd
+}
+
+// kill runs a command until so many bytes have come out of the link, kills it with all that it
+// started, and returns how many it were by then. Its sessions are left alone.
+func (c *contender) kill(ctx context.Context, timeout time.Duration, args []string, proxy *link.Proxy, bytes int64) (int64, error) {
+	timed, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	cmd := groupCommand(timed, args)
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	reached := make(chan int64, 1)
+	go func() {
+		if proxy.WaitDelivered(timed, bytes) == nil {
+			reached <- proxy.Delivered()
+			cancel()
+		}
+	}()
+	err := cmd.Wait()
+	switch {
+	case len(reached) > 0:
+		return <-reached, nil
+	case timed.Err() != nil:
+		return 0, errTimeout
+	}
+	return 0, fmt.Errorf("it has ended before %d bytes had passed (%v)", bytes, err)
 }
 
 func lastLines(text string, n int) string {

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"ostree-push/internal/link"
 )
 
 // ref is the one ref of every data set.
@@ -43,12 +45,14 @@ func trees(small bool) map[string]tree {
 		return map[string]tree{
 			"many":   {middle: 1, leaf: 1, files: 127, min: 1000, max: 10140},
 			"big":    {middle: 0, leaf: 0, files: 17, min: 10000, max: 169500},
+			"object": {files: 1, min: 2e6, max: 2e6},
 			"memory": {middle: 10, leaf: 9, files: 8987, min: 16, max: 64},
 		}
 	}
 	return map[string]tree{
 		"many":   {middle: 10, leaf: 9, files: 13987, min: 1000, max: 10140},
 		"big":    {middle: 2, leaf: 9, files: 2787, min: 10000, max: 169500},
+		"object": {files: 1, min: 200e6, max: 200e6},
 		"memory": {middle: 100, leaf: 9, files: 989987, min: 16, max: 64},
 	}
 }
@@ -56,8 +60,11 @@ func trees(small bool) map[string]tree {
 // A push goes from one data set into an empty repository, or into a copy of
 // another data set.
 type push struct {
-	from, base string
-	dry        bool
+	from, base  string
+	dry         bool
+	interrupted bool                 // at half, and it is made again
+	oursOnly    bool                 // it is nothing that others can do
+	links       func(link.Link) bool // over which it is made; all, if nil
 }
 
 func pushes() map[string]push {
@@ -68,14 +75,21 @@ func pushes() map[string]push {
 		"update": {from: "update", base: "many"},
 		"none":   {from: "many", base: "many"},
 		"dry":    {from: "many", dry: true},
+		"object": {from: "object"},
+		"resume": {from: "object", interrupted: true, oursOnly: true, links: longOrNone},
 		"memory": {from: "memory"},
 	}
+}
+
+// longOrNone chooses loopback, and a long line of 1 Gbit/s.
+func longOrNone(l link.Link) bool {
+	return l == link.Link{} || l == link.Link{RTT: 150 * time.Millisecond, Rate: 1e9}
 }
 
 // timedCases returns the names of the cases that show times, in the order of
 // the table.
 func timedCases() []string {
-	return []string{"setup", "many", "big", "update", "none", "dry"}
+	return []string{"setup", "many", "big", "update", "none", "dry", "object", "resume"}
 }
 
 // caseNames returns the names of all cases.
@@ -204,19 +218,20 @@ func writeTree(w io.Writer, t tree, generation int) error {
 		}
 	}
 	for i := range t.files {
-		content := fileContent(t, i, generation)
+		size, content := fileContent(t, i, generation)
 		name := fmt.Sprintf("%s/file-%05d", dirs[i%len(dirs)], i)
-		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}); err != nil {
+		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size}); err != nil {
 			return err
 		}
-		if _, err := archive.Write(content); err != nil {
+		if _, err := io.CopyN(archive, content, size); err != nil {
 			return err
 		}
 	}
 	return archive.Close()
 }
 
-func fileContent(t tree, i, generation int) []byte {
+// fileContent returns how long a file is, and where its content begins.
+func fileContent(t tree, i, generation int) (int64, io.Reader) {
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[0:], uint64(i))
 	binary.LittleEndian.PutUint64(seed[8:], uint64(t.files))
@@ -224,9 +239,11 @@ func fileContent(t tree, i, generation int) []byte {
 		binary.LittleEndian.PutUint64(seed[16:], uint64(generation))
 	}
 	source := rand.NewChaCha8(seed)
-	content := make([]byte, t.min+rand.New(source).IntN(t.max-t.min))
-	source.Read(content)
-	return content
+	size := t.min
+	if t.max > t.min {
+		size += rand.New(source).IntN(t.max - t.min)
+	}
+	return int64(size), source
 }
 
 func inspect(ctx context.Context, repo string) (dataset, error) {

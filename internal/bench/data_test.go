@@ -42,6 +42,8 @@ func TestLoads(t *testing.T) {
 		"none":   {},
 		"dry":    {Objects: 160, Commits: 1},
 		"update": {Objects: 5, Commits: 1}, // 2 files, 2 directories, and the commit
+		"object": {Objects: 5, Commits: 1}, // the file, 3 of directories, and the commit
+		"resume": {Objects: 5, Commits: 1},
 	} {
 		got := res.Loads[name]
 		if (got.Bytes > 0) != (want.Objects > 0) {
@@ -54,6 +56,9 @@ func TestLoads(t *testing.T) {
 	}
 	if got := res.Loads["update"].Bytes; got < 2*1000 || got > 2*10140+5*5000 {
 		t.Errorf("update: %d bytes", got)
+	}
+	if got := res.Loads["object"].Bytes; got < 2e6 || got > 2.01e6 {
+		t.Errorf("object: %d bytes", got)
 	}
 
 	// They are the same ones the next time.

@@ -50,6 +50,10 @@ What is measured:
                          update  a commit on top of many that changes 1 %
                          none    many once more: nothing is to be done
                          dry     a dry run of many into an empty repository
+                         object  one object of 200 MB into an empty repository
+                         resume  the same once more, after the pusher was
+                                 killed at half (ours; at 0 ms, and with 1G at
+                                 150ms)
     -rtt LIST          round-trip times (default 0,50ms,150ms,350ms); 0 is
                        loopback itself, and has no rate
     -rate LIST         rates of the link in bit/s (default 1G,100M); 0 is
@@ -304,6 +308,9 @@ func measure(ctx context.Context, opts *options, res *results) (err error) {
 
 	for _, name := range opts.cases {
 		for _, l := range opts.links() {
+			if over := pushes()[name].links; over != nil && !over(l) {
+				continue
+			}
 			if err := b.measure(ctx, res, name, l); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}

@@ -51,6 +51,9 @@ type result struct {
 	Sent     []int64 `json:"sent_bytes,omitempty"`
 	Received []int64 `json:"received_bytes,omitempty"`
 
+	// What of an interrupted push had come out of the link at the server, before each run.
+	Arrived []int64 `json:"arrived_bytes,omitempty"`
+
 	// The most memory that the program of either side took.
 	PusherPeak   int64 `json:"pusher_peak_bytes,omitempty"`
 	ReceiverPeak int64 `json:"receiver_peak_bytes,omitempty"`

@@ -29,7 +29,7 @@ type target struct {
 // targets returns all targets, which docs/benchmark.md explains.
 func targets() []target {
 	bulk := []string{"many", "big"}
-	all := []string{"many", "big", "update", "none", "dry"}
+	all := []string{"many", "big", "update", "none", "dry", "object"}
 	return []target{
 		{cases: bulk, links: loopback, contender: ours, measure: (*result).seconds,
 			says: rsyncSync, limit: timesContender(1, rsyncSync)},
@@ -45,6 +45,12 @@ func targets() []target {
 			says: "setup + 3 round trips", limit: connection},
 		{cases: []string{"dry"}, links: everywhere, contender: ours, measure: (*result).seconds,
 			says: "setup + 3 round trips + list ÷ rate", limit: connectionAndList},
+		{cases: []string{"object"}, links: loopback, contender: ours, measure: (*result).seconds,
+			says: rsyncSync, limit: timesContender(1, rsyncSync)},
+		{cases: []string{"object"}, links: remote, contender: ours, measure: (*result).seconds,
+			says: "1.25 × (setup + 4 round trips + bytes ÷ rate)", limit: transferAtRate},
+		{cases: []string{"resume"}, links: everywhere, contender: ours, bytes: true, measure: (*result).wire,
+			says: "object − what had arrived + 8 MB", limit: rest},
 		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).pusherPeak,
 			says: "200 MB in the pusher", limit: memory},
 		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).receiverPeak,
@@ -116,6 +122,35 @@ func transfer(res *results, k key) (quantity, error) {
 	q.value = 1.25 * (q.value + max(k.secondsFor(float64(l.Bytes)), near.value))
 	q.orMore = q.orMore || near.orMore
 	return q, errors.Join(err, nearErr)
+}
+
+// transferAtRate is transfer without what a contender itself takes.
+func transferAtRate(res *results, k key) (quantity, error) {
+	q, err := setup(res, k, 4)
+	l, ok := res.Loads[k.Case]
+	if !ok {
+		err = errors.Join(err, errNoLoad)
+	}
+	q.value = 1.25 * (q.value + k.secondsFor(float64(l.Bytes)))
+	return q, err
+}
+
+// rest is what has to be sent after an interruption. Where the runs differ, the one
+// that had brought most sets the limit.
+func rest(res *results, k key) (quantity, error) {
+	l, ok := res.Loads[k.Case]
+	if !ok {
+		return quantity{}, errNoLoad
+	}
+	arrived := res.find(k).Results[ours].Arrived
+	if len(arrived) == 0 {
+		return quantity{}, errors.New("it is not known what had arrived")
+	}
+	const again = 8e6
+	if l.Bytes <= again {
+		return quantity{}, fmt.Errorf("%s are too few", bytesString(l.Bytes))
+	}
+	return quantity{value: float64(l.Bytes-slices.Max(arrived)) + again}, nil
 }
 
 var errNoLoad = errors.New("the size of the objects is not known")

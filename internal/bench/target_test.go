@@ -30,10 +30,12 @@ func sample() *results {
 		"many":   {Objects: 15000, Commits: 1, Bytes: 79e6},
 		"update": {Objects: 300, Commits: 1, Bytes: 1e6},
 		"dry":    {Objects: 15001, Commits: 1, Bytes: 79e6},
+		"object": {Objects: 5, Commits: 1, Bytes: 200e6},
+		"resume": {Objects: 5, Commits: 1, Bytes: 200e6},
 	}
 	for _, l := range []link.Link{near, far, fast} {
 		res.add("setup", l, ssh, 0.2+8*l.RTT.Seconds())
-		for _, name := range []string{"many", "update", "none", "dry"} {
+		for _, name := range []string{"many", "update", "none", "dry", "object"} {
 			res.add(name, l, rsync, 100)
 			res.add(name, l, rsyncSync, 110)
 			res.add(name, l, python, 1000)
@@ -77,6 +79,10 @@ func TestLimits(t *testing.T) {
 		{"none", far, ours, "setup + 3 round trips", 0.6 + 0.15},
 		{"dry", near, ours, "setup + 3 round trips + list ÷ rate", 0.2},
 		{"dry", far, ours, "setup + 3 round trips + list ÷ rate", 0.6 + 0.15 + 0.0396},
+		{"object", near, ours, "rsync-sync", 110},
+		{"object", far, ours, "1.25 × (setup + 4 round trips + bytes ÷ rate)", 1.25 * (0.6 + 0.2 + 16)},
+		{"object", fast, ours, "1.25 × (setup + 4 round trips + bytes ÷ rate)", 1.25 * (0.6 + 0.2 + 1.6)},
+		{"object", fast, tunnel, "python", 1000},
 		{"many", far, tunnel, "python", 1000},
 		{"none", near, tunnelPython, "python", 1000},
 	} {
@@ -106,6 +112,31 @@ func TestBytesOfUpdate(t *testing.T) {
 		v := only(t, res, key{"update", far.RTT, far.Rate}, ours, "1.2 × changed objects")
 		if v.outcome != test.want {
 			t.Errorf("%d and %d bytes: %s (%v)", test.sent, test.received, v.outcome, v.why)
+		}
+	}
+}
+
+// What had arrived is not sent again, but for the last of it.
+func TestBytesOfResume(t *testing.T) {
+	for _, test := range []struct {
+		object         int64
+		arrived        []int64
+		sent, received int64
+		want           outcome
+		why            string
+	}{
+		{200e6, []int64{101e6, 100e6}, 107e6 - 1000, 1000, met, ""},
+		{200e6, []int64{101e6, 100e6}, 107e6, 1, notMet, ""},
+		{200e6, nil, 1, 1, unknown, "it is not known what had arrived"},
+		{2e6, []int64{1e6}, 1, 1, unknown, "2 MB are too few"},
+	} {
+		res := sample()
+		res.Loads["resume"] = load{Objects: 5, Commits: 1, Bytes: test.object}
+		r := res.add("resume", fast, ours, 1)
+		r.Sent, r.Received, r.Arrived = []int64{test.sent}, []int64{test.received}, test.arrived
+		v := only(t, res, key{"resume", fast.RTT, fast.Rate}, ours, "object − what had arrived + 8 MB")
+		if v.outcome != test.want || (test.why != "" && v.why.Error() != test.why) {
+			t.Errorf("%+v: %s (%v)", test, v.outcome, v.why)
 		}
 	}
 }

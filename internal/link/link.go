@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,8 +77,12 @@ func (l Link) Proxy(ctx context.Context, target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Close ends the proxy and all connections through it.
+// Close ends the proxy and all connections through it. One that is nil has
+// none.
 func (p *Proxy) Close() error {
+	if p == nil {
+		return nil
+	}
 	p.cancel()
 	p.running.Wait()
 	return nil
@@ -88,6 +93,23 @@ func (p *Proxy) Sent() int64 { return p.up.bytes.Load() }
 
 // Received returns how many bytes entered the link coming from the target.
 func (p *Proxy) Received() int64 { return p.down.bytes.Load() }
+
+// Delivered returns how many bytes have come out of the link at the target.
+func (p *Proxy) Delivered() int64 {
+	p.up.mu.Lock()
+	defer p.up.mu.Unlock()
+	return p.up.delivered
+}
+
+// WaitDelivered waits until n bytes have come out of the link at the target.
+func (p *Proxy) WaitDelivered(ctx context.Context, n int64) error {
+	select {
+	case <-p.up.mark(n):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 func (p *Proxy) accept(ctx context.Context) {
 	defer p.running.Done()
@@ -145,9 +167,9 @@ func (p *Proxy) connect(ctx context.Context, client *net.TCPConn, start time.Tim
 	server := conn.(*net.TCPConn)
 	defer server.Close()
 	defer context.AfterFunc(ctx, func() { server.Close() })()
-	pump(func() error { return deliver(ctx, server, up) })
+	pump(func() error { return p.up.deliver(ctx, server, up) })
 	pump(func() error { return p.down.receive(ctx, server, down) })
-	pump(func() error { return deliver(ctx, client, down) })
+	pump(func() error { return p.down.deliver(ctx, client, down) })
 	pumps.Wait()
 }
 
@@ -163,8 +185,40 @@ type line struct {
 	rate  int64
 	bytes atomic.Int64
 
-	mu   sync.Mutex
-	free time.Time // when the last bit of what was sent so far has left
+	mu        sync.Mutex
+	free      time.Time // when the last bit of what was sent so far has left
+	delivered int64
+	marks     []mark
+}
+
+// A mark is that so many bytes have been delivered.
+type mark struct {
+	bytes   int64
+	reached chan struct{} // closed then
+}
+
+// mark returns what is closed when n bytes have been delivered.
+func (l *line) mark(n int64) <-chan struct{} {
+	m := mark{n, make(chan struct{})}
+	l.mu.Lock()
+	l.marks = append(l.marks, m)
+	l.mu.Unlock()
+	l.note(0)
+	return m.reached
+}
+
+// note counts n bytes that were delivered.
+func (l *line) note(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delivered += int64(n)
+	l.marks = slices.DeleteFunc(l.marks, func(m mark) bool {
+		reached := l.delivered >= m.bytes
+		if reached {
+			close(m.reached)
+		}
+		return reached
+	})
 }
 
 // receive sends what is read from the connection over the line.
@@ -239,7 +293,7 @@ func (l *line) serialise(n int) time.Duration {
 }
 
 // deliver writes each chunk when it arrives.
-func deliver(ctx context.Context, dst *net.TCPConn, flight <-chan chunk) error {
+func (l *line) deliver(ctx context.Context, dst *net.TCPConn, flight <-chan chunk) error {
 	for {
 		var c chunk
 		select {
@@ -253,7 +307,9 @@ func deliver(ctx context.Context, dst *net.TCPConn, flight <-chan chunk) error {
 		if len(c.data) == 0 {
 			return dst.CloseWrite()
 		}
-		if _, err := dst.Write(c.data); err != nil {
+		n, err := dst.Write(c.data)
+		l.note(n)
+		if err != nil {
 			return err
 		}
 	}

@@ -232,3 +232,28 @@ func TestContext(t *testing.T) {
 	}
 	p.running.Wait()
 }
+
+// What is under way has not been delivered, and who waits for so many bytes learns when they are there.
+func TestDelivered(t *testing.T) {
+	const rtt = 200 * time.Millisecond
+	p := serve(t, Link{RTT: rtt}, func(conn *net.TCPConn) { io.Copy(io.Discard, conn) })
+	start := time.Now()
+	conn := dial(t, p)
+	if _, err := conn.Write(make([]byte, 3000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.WaitDelivered(context.Background(), 3000); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < rtt || p.Delivered() != 3000 {
+		t.Errorf("%d bytes were there after %v", p.Delivered(), took)
+	}
+	if err := p.WaitDelivered(context.Background(), 2000); err != nil {
+		t.Errorf("what is there already: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := p.WaitDelivered(ctx, 3001); err == nil {
+		t.Error("more than was sent is there")
+	}
+}

@@ -78,6 +78,37 @@ func (s *Server) KillSessions() error {
 	return nil
 }
 
+// WaitSessions waits until every session has ended by itself, with all that it
+// started.
+func (s *Server) WaitSessions(timeout time.Duration) error {
+	deadline := time.Now().Add(timeout)
+	for {
+		pids, err := s.processes()
+		if err != nil {
+			return fmt.Errorf("find processes of sessions: %w", err)
+		}
+		if len(pids) == 0 {
+			return nil
+		}
+		if err := waitProcess(pids[0], deadline); err != nil {
+			return fmt.Errorf("wait for process %d of a session: %w", pids[0], err)
+		}
+	}
+}
+
+// waitProcess waits until a process, which may be gone already, is gone.
+func waitProcess(pid int, deadline time.Time) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return waitGone(fd, deadline)
+}
+
 // server returns what is closed when the process is gone, if it is one of the
 // running sshds.
 func (s *Server) server(pid int) chan struct{} {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -162,6 +163,25 @@ func TestStopLeavesNoProcess(t *testing.T) {
 	}
 	if err := ssh(s, s.Host(), "true").Run(); err == nil {
 		t.Error("a stopped server accepts connections")
+	}
+}
+
+// A session has ended when what it left behind has, whatever became of its connection.
+func TestWaitSessions(t *testing.T) {
+	s := start(t, sshd.Config{})
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output(t, ssh(s, s.Host(), "setsid cat "+pipe+" >/dev/null 2>&1 </dev/null &"))
+	if err := s.WaitSessions(100 * time.Millisecond); err == nil || !strings.HasSuffix(err.Error(), "timed out") {
+		t.Errorf("while something is left: %v", err)
+	}
+	if err := os.WriteFile(pipe, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WaitSessions(time.Minute); err != nil {
+		t.Error(err)
 	}
 }
 
