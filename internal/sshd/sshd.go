@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,10 +172,12 @@ func (s *Server) writeConfig(cfg Config) error {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return err
 	}
-	env := []string{"HOME=" + home, "OSTREE_RECEIVE_CONF=" + os.DevNull}
+	defaults := []string{"HOME=" + home, "OSTREE_RECEIVE_CONF=" + os.DevNull}
 	if cfg.Path != "" {
-		env = append(env, "PATH="+cfg.Path)
+		defaults = append(defaults, "PATH="+cfg.Path)
 	}
+	// Of a variable that is set twice, it depends on the version which value counts.
+	env := slices.DeleteFunc(defaults, func(variable string) bool { return sets(cfg.Env, variable) })
 	env = append(env, cfg.Env...)
 	env = append(env, s.mark)
 
@@ -217,6 +220,12 @@ func (s *Server) writeConfig(cfg Config) error {
 		setEnv,
 	)
 	return os.WriteFile(s.file("sshd_config"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+// sets tells whether an environment sets a variable.
+func sets(env []string, variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, name+"=") })
 }
 
 // quote makes one word for sshd_config.

@@ -81,6 +81,14 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// What is set takes the place of what would be set otherwise.
+func TestOwnEnvironment(t *testing.T) {
+	s := start(t, sshd.Config{Env: []string{"OSTREE_RECEIVE_CONF=/own", "HOME=/"}})
+	if got := output(t, ssh(s, s.Host(), `echo "$OSTREE_RECEIVE_CONF $HOME"`)); got != "/own /\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestWrongKey(t *testing.T) {
 	s, other := start(t, sshd.Config{}), start(t, sshd.Config{})
 	// The other server's key is put in, and nothing else changed.
