@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +18,10 @@ import (
 // measure measures a cell. The contenders run in turn, so that what slows the
 // machine down for a while slows all of them.
 func (b *bench) measure(ctx context.Context, res *results, name string, l link.Link) error {
-	c, p := res.cell(name, l), pushes()[name]
+	c := res.cell(name, l)
 	var running []*contender
 	for _, contender := range b.contenders {
-		if (contender.name == ssh) != (name == "setup") || p.oursOnly && contender.name != ours {
+		if !contender.takesPart(name) {
 			continue
 		}
 		r := &result{}
@@ -95,14 +94,21 @@ func (b *bench) linked(c *cell, count bool) bool {
 // whether it did. Only the push is timed.
 func (b *bench) once(ctx context.Context, c *cell, contender *contender, r *result, count bool) error {
 	p := pushes()[c.Case]
-	dir, err := os.MkdirTemp(b.work, "remote-")
+	to, leave, err := b.remote(ctx, p)
 	if err != nil {
+		return fmt.Errorf("make repository: %w", err)
+	}
+	if err := b.push(ctx, c, contender, r, to, count); err != nil {
+		leave(false)
 		return err
 	}
-	defer empty(dir)
-	to := filepath.Join(dir, "repo")
-	if err := b.makeRemote(ctx, p, to); err != nil {
-		return fmt.Errorf("make repository: %w", err)
+	return leave(true)
+}
+
+func (b *bench) push(ctx context.Context, c *cell, contender *contender, r *result, to string, count bool) (err error) {
+	p := pushes()[c.Case]
+	if err := contender.configure(p); err != nil {
+		return err
 	}
 	var arrived int64
 	if p.interrupted {
@@ -188,16 +194,6 @@ func (b *bench) interrupt(ctx context.Context, c *cell, contender *contender, p 
 	return arrived, nil
 }
 
-func (b *bench) makeRemote(ctx context.Context, p push, to string) error {
-	switch {
-	case p.from == "":
-		return nil
-	case p.base == "":
-		return ostree(ctx, to, "init", "--mode=archive")
-	}
-	return copyRepo(ctx, b.sets[p.base].repo, to)
-}
-
 // verify makes sure that everything arrived, lest a push that fails look fast.
 func (b *bench) verify(ctx context.Context, contender *contender, p push, to string) error {
 	if p.from == "" {
@@ -217,6 +213,11 @@ func (b *bench) verify(ctx context.Context, contender *contender, p push, to str
 	if len(objects) < len(from.objects) {
 		return fmt.Errorf("only %d of %d objects arrived", len(objects), len(from.objects))
 	}
+	for name := range from.objects {
+		if _, ok := objects[archived(name)]; !ok && !strings.HasSuffix(name, ".commit") {
+			return fmt.Errorf("%s did not arrive", name)
+		}
+	}
 	if onlyObjects(contender.name) {
 		return nil
 	}
@@ -228,4 +229,12 @@ func (b *bench) verify(ctx context.Context, contender *contender, p push, to str
 		return fmt.Errorf("%s has another content", ref)
 	}
 	return nil
+}
+
+// archived returns what an object of any repository is called in an archive.
+func archived(name string) string {
+	if strings.HasSuffix(name, ".file") {
+		return name + "z"
+	}
+	return name
 }

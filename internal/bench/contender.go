@@ -47,6 +47,14 @@ type contender struct {
 	server  *sshd.Server
 }
 
+// takesPart tells whether a case is for the contender.
+func (c *contender) takesPart(name string) bool {
+	if name == "setup" || c.name == ssh {
+		return name == "setup" && c.name == ssh
+	}
+	return c.name == ours || !pushes()[name].oursOnly
+}
+
 // startContenders finds the contenders and starts their servers. It returns
 // those that were started even if there is an error.
 func startContenders(opts *options, work string) ([]*contender, error) {
@@ -69,7 +77,8 @@ func startContenders(opts *options, work string) ([]*contender, error) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return found, err
 		}
-		server, err := sshd.Start(sshd.Config{Dir: dir, Path: bin + ":/usr/bin:/bin"})
+		server, err := sshd.Start(sshd.Config{Dir: dir, Path: bin + ":/usr/bin:/bin",
+			Env: []string{"OSTREE_RECEIVE_CONF=" + receiveConfig(bin)}})
 		if err != nil {
 			return found, err
 		}
@@ -197,8 +206,23 @@ func (c *contender) command(port int, p push, from, to string) []string {
 	case tunnel, tunnelPython:
 		mode = append(mode, "--transport=tunnel")
 	}
-	return slices.Concat([]string{c.program}, mode, options, []string{"--repo=" + from, host + ":" + to, ref})
+	args := slices.Concat([]string{c.program}, mode, options, []string{"--repo=" + from, host + ":" + to})
+	if p.all {
+		return args
+	}
+	return append(args, ref)
 }
+
+// configure writes what the contender's receivers go by. Python's takes it, too, as long as it is empty.
+func (c *contender) configure(p push) error {
+	var config string
+	if p.noUpdate {
+		config = "update = false\n"
+	}
+	return os.WriteFile(receiveConfig(c.bin), []byte(config), 0o644)
+}
+
+func receiveConfig(bin string) string { return filepath.Join(bin, "receive.toml") }
 
 // errTimeout is the outcome of a run that was ended for taking too long.
 var errTimeout = errors.New("timed out")

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ const ref = "bench/x86_64/stable"
 type dataset struct {
 	repo    string
 	content string // checksum of the content of ref
+	refs    int
 	objects map[string]int64
 }
 
@@ -64,6 +66,8 @@ type push struct {
 	dry         bool
 	interrupted bool                 // at half, and it is made again
 	oursOnly    bool                 // it is nothing that others can do
+	all         bool                 // refs, and not just the first one
+	noUpdate    bool                 // of the summary
 	links       func(link.Link) bool // over which it is made; all, if nil
 }
 
@@ -78,6 +82,12 @@ func pushes() map[string]push {
 		"object": {from: "object"},
 		"resume": {from: "object", interrupted: true, oursOnly: true, links: longOrNone},
 		"memory": {from: "memory"},
+
+		"refs1-changed": refsPush("refs1"+next, "refs1"+pushed),
+		"refs1-same":    refsPush("refs1", "refs1"+pushed),
+		"refs-changed":  refsPush("refs"+next, "refs"+pushed),
+		"refs-same":     refsPush("refs", "refs"+pushed),
+		"refs-all":      {from: "refs", base: "refs" + pushed, all: true, oursOnly: true, noUpdate: true},
 	}
 }
 
@@ -89,15 +99,22 @@ func longOrNone(l link.Link) bool {
 // timedCases returns the names of the cases that show times, in the order of
 // the table.
 func timedCases() []string {
-	return []string{"setup", "many", "big", "update", "none", "dry", "object", "resume"}
+	return []string{"setup", "many", "big", "update", "none", "dry", "object", "resume",
+		"refs1-changed", "refs1-same", "refs-changed", "refs-same", "refs-all"}
 }
 
 // caseNames returns the names of all cases.
 func caseNames() []string { return append(timedCases(), "memory") }
 
+// refsPush pushes the first ref, which others are beside of.
+func refsPush(from, base string) push {
+	return push{from: from, base: base, oursOnly: true, noUpdate: true}
+}
+
 // A load is what the receiver lacks when a push begins, in the form of archive
 // repositories.
 type load struct {
+	Refs    int   `json:"refs,omitempty"` // that are pushed from, unless it is just one
 	Objects int   `json:"objects"`
 	Commits int   `json:"commits"` // of the objects
 	Bytes   int64 `json:"bytes"`
@@ -105,6 +122,9 @@ type load struct {
 
 func loadOf(from, base dataset) load {
 	var l load
+	if from.refs > 1 {
+		l.Refs = from.refs
+	}
 	for name, size := range from.objects {
 		if _, ok := base.objects[name]; ok {
 			continue
@@ -120,15 +140,15 @@ func loadOf(from, base dataset) load {
 
 // prepare returns the data sets that the cases need, and generates those that
 // are not in the directory.
-func prepare(ctx context.Context, opts *options, work string) (map[string]dataset, error) {
+func (b *bench) prepare(ctx context.Context) (map[string]dataset, error) {
 	sets := map[string]dataset{}
-	for _, c := range opts.cases {
+	for _, c := range b.opts.cases {
 		p := pushes()[c]
 		for _, name := range []string{p.base, p.from} {
 			if _, ok := sets[name]; ok || name == "" {
 				continue
 			}
-			repo, err := opts.repository(ctx, work, name)
+			repo, err := b.repository(ctx, name)
 			if err != nil {
 				return nil, err
 			}
@@ -141,8 +161,8 @@ func prepare(ctx context.Context, opts *options, work string) (map[string]datase
 }
 
 // repository returns where a data set is, which is generated if it is not there.
-func (opts *options) repository(ctx context.Context, work, name string) (string, error) {
-	dir, err := opts.dataDir(work)
+func (b *bench) repository(ctx context.Context, name string) (string, error) {
+	dir, err := b.opts.dataDir(b.work)
 	if err != nil {
 		return "", err
 	}
@@ -150,45 +170,77 @@ func (opts *options) repository(ctx context.Context, work, name string) (string,
 	if _, err := os.Stat(repo); err == nil {
 		return repo, nil
 	}
+	// Only a newer commit is an update, and so it is made of the older one.
+	older := ""
+	if of := origin(name); of != "" {
+		if older, err = b.repository(ctx, of); err != nil {
+			return "", err
+		}
+	}
 	logf("generating %s", name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	return repo, generate(ctx, dir, name, trees(opts.small))
-}
-
-// generate makes a data set and, when it is complete, gives it its name.
-func generate(ctx context.Context, dir, name string, trees map[string]tree) error {
 	temp, err := os.MkdirTemp(dir, name+".part-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.RemoveAll(temp)
-	repo := filepath.Join(temp, "repo")
-	if name == "update" {
-		// Only a newer commit is an update.
-		err = copyRepo(ctx, filepath.Join(dir, "many"), repo)
-		err = errors.Join(err, commitTree(ctx, repo, trees["many"], 1))
-	} else {
-		err = ostree(ctx, repo, "init", "--mode=archive")
-		err = errors.Join(err, commitTree(ctx, repo, trees[name], 0))
+	part := filepath.Join(temp, "repo")
+	if err := b.generate(ctx, name, older, part); err != nil {
+		return "", err
 	}
-	if err != nil {
+	return repo, os.Rename(part, repo)
+}
+
+// origin returns the data set that another one is made of, if it is.
+func origin(name string) string {
+	if name == "update" {
+		return "many"
+	}
+	for _, suffix := range []string{next, pushed} {
+		if of, ok := strings.CutSuffix(name, suffix); ok {
+			return of
+		}
+	}
+	return ""
+}
+
+// generate makes a data set.
+func (b *bench) generate(ctx context.Context, name, older, repo string) error {
+	switch {
+	case name == "update":
+		return errors.Join(copyRepo(ctx, older, repo), commitTree(ctx, repo, trees(b.opts.small)["many"], 1))
+	case strings.HasSuffix(name, next):
+		return errors.Join(linkRepo(ctx, older, repo), commitNext(ctx, repo))
+	case strings.HasSuffix(name, pushed):
+		return b.pushAll(ctx, older, repo)
+	}
+	if err := ostree(ctx, repo, "init", "--mode=archive"); err != nil {
 		return err
 	}
-	return os.Rename(repo, filepath.Join(dir, name))
+	if set, ok := refSets(b.opts.small)[name]; ok {
+		return generateRefs(ctx, repo, set)
+	}
+	return commitTree(ctx, repo, trees(b.opts.small)[name], 0)
 }
 
 // commitTree commits the files of a tree, always the same ones. In a later
-// generation, which is a day younger, each hundredth file is another. They go
-// through a pipe, so that there is no second copy on the disk.
+// generation, which is a day younger, each hundredth file is another.
 func commitTree(ctx context.Context, repo string, t tree, generation int) error {
+	return commitTar(ctx, repo, generation, func(w io.Writer) error { return writeTree(w, t, generation) })
+}
+
+// commitTar commits what is written as a tar archive, on top of other trees if options say so. It goes
+// through a pipe, so that there is no second copy on the disk.
+func commitTar(ctx context.Context, repo string, generation int, write func(io.Writer) error, options ...string) error {
 	date := time.Date(2024, 1, 1+generation, 0, 0, 0, 0, time.UTC)
-	cmd := exec.CommandContext(ctx, "ostree", "commit", "--repo="+repo, "--branch="+ref, "--subject=Benchmark",
-		"--fsync=false", "--no-xattrs", "--tree=tar=-", "--timestamp="+date.Format(time.RFC3339))
-	read, write := io.Pipe()
-	go func() { write.CloseWithError(writeTree(write, t, generation)) }()
-	defer read.Close() // ends writeTree, whatever becomes of the command
+	args := slices.Concat([]string{"commit", "--repo=" + repo, "--branch=" + ref, "--subject=Benchmark",
+		"--fsync=false", "--no-xattrs", "--timestamp=" + date.Format(time.RFC3339)}, options, []string{"--tree=tar=-"})
+	cmd := exec.CommandContext(ctx, "ostree", args...)
+	read, w := io.Pipe()
+	go func() { w.CloseWithError(write(w)) }()
+	defer read.Close() // ends who writes, whatever becomes of the command
 	cmd.Stdin = read
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -199,7 +251,6 @@ func commitTree(ctx context.Context, repo string, t tree, generation int) error 
 
 // writeTree writes the files of a tree as a tar archive.
 func writeTree(w io.Writer, t tree, generation int) error {
-	archive := tar.NewWriter(w)
 	dirs := []string{"."}
 	for upper := range 10 {
 		dir := fmt.Sprintf("./upper-%d", upper)
@@ -212,33 +263,55 @@ func writeTree(w io.Writer, t tree, generation int) error {
 			}
 		}
 	}
+	archive := newArchive(w)
 	for _, dir := range dirs {
-		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}); err != nil {
-			return err
-		}
+		archive.dir(dir)
 	}
 	for i := range t.files {
 		size, content := fileContent(t, i, generation)
-		name := fmt.Sprintf("%s/file-%05d", dirs[i%len(dirs)], i)
-		if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size}); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(archive, content, size); err != nil {
-			return err
-		}
+		archive.file(fmt.Sprintf("%s/file-%05d", dirs[i%len(dirs)], i), size, content)
 	}
-	return archive.Close()
+	return archive.close()
+}
+
+// An archive is one of tar, and the first error that there was.
+type archive struct {
+	tar *tar.Writer
+	err error
+}
+
+func newArchive(w io.Writer) *archive { return &archive{tar: tar.NewWriter(w)} }
+
+func (a *archive) dir(name string) {
+	a.header(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755})
+}
+
+func (a *archive) file(name string, size int64, content io.Reader) {
+	a.header(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size})
+	if a.err == nil {
+		_, a.err = io.CopyN(a.tar, content, size)
+	}
+}
+
+func (a *archive) header(h *tar.Header) {
+	if a.err == nil {
+		a.err = a.tar.WriteHeader(h)
+	}
+}
+
+func (a *archive) close() error {
+	if a.err == nil {
+		a.err = a.tar.Close()
+	}
+	return a.err
 }
 
 // fileContent returns how long a file is, and where its content begins.
 func fileContent(t tree, i, generation int) (int64, io.Reader) {
-	var seed [32]byte
-	binary.LittleEndian.PutUint64(seed[0:], uint64(i))
-	binary.LittleEndian.PutUint64(seed[8:], uint64(t.files))
-	if i%100 == 0 {
-		binary.LittleEndian.PutUint64(seed[16:], uint64(generation))
+	if i%100 != 0 {
+		generation = 0
 	}
-	source := rand.NewChaCha8(seed)
+	source := noise(i, t.files, generation)
 	size := t.min
 	if t.max > t.min {
 		size += rand.New(source).IntN(t.max - t.min)
@@ -246,10 +319,22 @@ func fileContent(t tree, i, generation int) (int64, io.Reader) {
 	return int64(size), source
 }
 
+// noise returns bytes without an end, always the same ones for the same numbers.
+func noise(numbers ...int) *rand.ChaCha8 {
+	var seed [32]byte
+	for i, n := range numbers {
+		binary.LittleEndian.PutUint64(seed[8*i:], uint64(n))
+	}
+	return rand.NewChaCha8(seed)
+}
+
 func inspect(ctx context.Context, repo string) (dataset, error) {
 	set := dataset{repo: repo}
 	var err error
 	if set.objects, err = listObjects(repo); err != nil {
+		return dataset{}, err
+	}
+	if set.refs, err = countRefs(repo); err != nil {
 		return dataset{}, err
 	}
 	set.content, err = contentOf(ctx, repo)
@@ -291,8 +376,13 @@ func contentOf(ctx context.Context, repo string) (string, error) {
 
 // copyRepo copies a repository with its times, by which rsync sees what it
 // need not copy. The summary is left out: not all of the contenders make one.
-func copyRepo(ctx context.Context, from, to string) error {
-	out, err := exec.CommandContext(ctx, "cp", "-a", from, to).CombinedOutput()
+func copyRepo(ctx context.Context, from, to string) error { return cp(ctx, "-a", from, to) }
+
+// linkRepo copies a repository whose files are no others: libostree replaces those that it changes.
+func linkRepo(ctx context.Context, from, to string) error { return cp(ctx, "-al", from, to) }
+
+func cp(ctx context.Context, how, from, to string) error {
+	out, err := exec.CommandContext(ctx, "cp", how, from, to).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("copy %s: %w: %s", from, err, out)
 	}

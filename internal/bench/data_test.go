@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -24,11 +23,12 @@ func TestLoads(t *testing.T) {
 	if _, err := exec.LookPath("ostree"); err != nil {
 		t.Skip(err)
 	}
-	opts, err := parse([]string{"-small", "-data", filepath.Join(t.TempDir(), "data")})
+	opts, err := parse([]string{"-small", "-cases", "many,big,update,none,dry,object,resume", "-data", filepath.Join(t.TempDir(), "data")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sets, err := prepare(context.Background(), opts, t.TempDir())
+	b := &bench{opts: opts}
+	sets, err := b.prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestLoads(t *testing.T) {
 	}
 
 	// They are the same ones the next time.
-	again, err := opts.repository(context.Background(), t.TempDir(), "many")
+	again, err := b.repository(t.Context(), "many")
 	if err != nil {
 		t.Fatal(err)
 	}

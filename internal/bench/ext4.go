@@ -28,10 +28,11 @@ func spread(dir string) {
 	}
 }
 
-// empty frees the space of all files below a directory, but keeps the files.
+// empty frees the space of all files below a directory, but keeps the files. Those that are elsewhere, too, stay as they are.
 func empty(dir string) {
 	filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() {
+		var info unix.Stat_t
+		if err == nil && entry.Type().IsRegular() && unix.Lstat(path, &info) == nil && info.Nlink == 1 {
 			os.Truncate(path, 0)
 		}
 		return nil

@@ -54,6 +54,12 @@ What is measured:
                          resume  the same once more, after the pusher was
                                  killed at half (ours; at 0 ms, and with 1G at
                                  150ms)
+                         refs-changed, refs-same, refs-all
+                                 both sides have 20,000 refs: one is pushed,
+                                 with one file changed or none; all are, with
+                                 nothing to be done (ours)
+                         refs1-changed, refs1-same
+                                 the same with a single ref (ours)
     -rtt LIST          round-trip times (default 0,50ms,150ms,350ms); 0 is
                        loopback itself, and has no rate
     -rate LIST         rates of the link in bit/s (default 1G,100M); 0 is
@@ -276,6 +282,7 @@ type bench struct {
 	work       string // a directory
 	contenders []*contender
 	sets       map[string]dataset
+	remotes    map[string]string // repositories that are used again, by the data set that they are a copy of
 }
 
 // measure fills in the cells, and saves them as soon as they are measured.
@@ -286,7 +293,7 @@ func measure(ctx context.Context, opts *options, res *results) (err error) {
 	}
 	defer os.RemoveAll(work)
 	spread(work)
-	b := &bench{opts: opts, work: work}
+	b := &bench{opts: opts, work: work, remotes: map[string]string{}}
 
 	b.contenders, err = startContenders(opts, work)
 	defer func() {
@@ -297,7 +304,8 @@ func measure(ctx context.Context, opts *options, res *results) (err error) {
 	if err != nil {
 		return err
 	}
-	b.sets, err = prepare(ctx, opts, work)
+	opts.cases = slices.DeleteFunc(opts.cases, b.isForNobody)
+	b.sets, err = b.prepare(ctx)
 	if err != nil {
 		return fmt.Errorf("prepare data sets: %w", err)
 	}
@@ -320,6 +328,15 @@ func measure(ctx context.Context, opts *options, res *results) (err error) {
 		}
 	}
 	return nil
+}
+
+// isForNobody tells whether no contender takes part in a case.
+func (b *bench) isForNobody(name string) bool {
+	nobody := !slices.ContainsFunc(b.contenders, func(c *contender) bool { return c.takesPart(name) })
+	if nobody {
+		logf("without %s: no contender takes part in it", name)
+	}
+	return nobody
 }
 
 // dataDir is where the data sets are.

@@ -59,11 +59,19 @@ func overRate(cells []*cell) string {
 
 func printLoads(w io.Writer, res *results) {
 	for _, name := range caseNames() {
-		if l, ok := res.Loads[name]; ok && l.Objects > 0 {
-			fmt.Fprintf(w, "* `%s`: %s objects, %s\n", name, humanize.Comma(int64(l.Objects)), bytesString(l.Bytes))
+		if l := res.Loads[name]; l != (load{}) {
+			fmt.Fprintf(w, "* `%s`: %s\n", name, l)
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+func (l load) String() string {
+	of := ""
+	if l.Refs > 0 {
+		of = humanize.Comma(int64(l.Refs)) + " refs, "
+	}
+	return fmt.Sprintf("%s%s objects, %s", of, humanize.Comma(int64(l.Objects)), bytesString(l.Bytes))
 }
 
 const footnotes = `(1): one run only. \>: ended after that time; in brackets: left out, since it

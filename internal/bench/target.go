@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 )
@@ -51,6 +52,12 @@ func targets() []target {
 			says: "1.25 × (setup + 4 round trips + bytes ÷ rate)", limit: transferAtRate},
 		{cases: []string{"resume"}, links: everywhere, contender: ours, bytes: true, measure: (*result).wire,
 			says: "object − what had arrived + 8 MB", limit: rest},
+		{cases: []string{"refs-changed", "refs-same"}, links: everywhere, contender: ours, measure: (*result).seconds,
+			says: "1.2 × the same with one ref", limit: withOneRef},
+		{cases: []string{"refs-all"}, links: everywhere, contender: ours, measure: (*result).seconds,
+			says: "setup + 4 round trips + 1.5 s", limit: connectionAndRefs},
+		{cases: []string{"refs-all"}, links: everywhere, contender: ours, bytes: true, measure: (*result).wire,
+			says: "4 MB: no commits", limit: refsWithoutCommits},
 		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).pusherPeak,
 			says: "200 MB in the pusher", limit: memory},
 		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).receiverPeak,
@@ -151,6 +158,29 @@ func rest(res *results, k key) (quantity, error) {
 		return quantity{}, fmt.Errorf("%s are too few", bytesString(l.Bytes))
 	}
 	return quantity{value: float64(l.Bytes-slices.Max(arrived)) + again}, nil
+}
+
+func withOneRef(res *results, k key) (quantity, error) {
+	q, err := timesContender(1.2, ours)(res, key{strings.Replace(k.Case, "refs-", "refs1-", 1), k.RTT, k.Rate})
+	return q, errors.Join(err, res.hasRefs(k))
+}
+
+func connectionAndRefs(res *results, k key) (quantity, error) {
+	q, err := setup(res, k, 4)
+	q.value += 1.5
+	return q, errors.Join(err, res.hasRefs(k))
+}
+
+func refsWithoutCommits(res *results, k key) (quantity, error) {
+	return quantity{value: 4e6}, res.hasRefs(k)
+}
+
+// hasRefs is an error if a case has so few refs that a target would say nothing.
+func (res *results) hasRefs(k key) error {
+	if n := res.Loads[k.Case].Refs; n < 20_000 {
+		return fmt.Errorf("%s refs are too few", humanize.Comma(int64(n)))
+	}
+	return nil
 }
 
 var errNoLoad = errors.New("the size of the objects is not known")

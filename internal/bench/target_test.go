@@ -32,6 +32,10 @@ func sample() *results {
 		"dry":    {Objects: 15001, Commits: 1, Bytes: 79e6},
 		"object": {Objects: 5, Commits: 1, Bytes: 200e6},
 		"resume": {Objects: 5, Commits: 1, Bytes: 200e6},
+
+		"refs-changed": {Refs: 20_000, Objects: 3, Commits: 1},
+		"refs-same":    {Refs: 20_000},
+		"refs-all":     {Refs: 20_000},
 	}
 	for _, l := range []link.Link{near, far, fast} {
 		res.add("setup", l, ssh, 0.2+8*l.RTT.Seconds())
@@ -40,6 +44,8 @@ func sample() *results {
 			res.add(name, l, rsyncSync, 110)
 			res.add(name, l, python, 1000)
 		}
+		res.add("refs1-changed", l, ours, 0.5)
+		res.add("refs1-same", l, ours, 0.4)
 	}
 	res.add("many", near, ours, 2)
 	return res
@@ -83,6 +89,10 @@ func TestLimits(t *testing.T) {
 		{"object", far, ours, "1.25 × (setup + 4 round trips + bytes ÷ rate)", 1.25 * (0.6 + 0.2 + 16)},
 		{"object", fast, ours, "1.25 × (setup + 4 round trips + bytes ÷ rate)", 1.25 * (0.6 + 0.2 + 1.6)},
 		{"object", fast, tunnel, "python", 1000},
+		{"refs-changed", far, ours, "1.2 × the same with one ref", 1.2 * 0.5},
+		{"refs-same", far, ours, "1.2 × the same with one ref", 1.2 * 0.4},
+		{"refs-all", near, ours, "setup + 4 round trips + 1.5 s", 0.2 + 1.5},
+		{"refs-all", far, ours, "setup + 4 round trips + 1.5 s", 0.6 + 0.2 + 1.5},
 		{"many", far, tunnel, "python", 1000},
 		{"none", near, tunnelPython, "python", 1000},
 	} {
@@ -112,6 +122,26 @@ func TestBytesOfUpdate(t *testing.T) {
 		v := only(t, res, key{"update", far.RTT, far.Rate}, ours, "1.2 × changed objects")
 		if v.outcome != test.want {
 			t.Errorf("%d and %d bytes: %s (%v)", test.sent, test.received, v.outcome, v.why)
+		}
+	}
+}
+
+// That nothing is sent again shows on the wire, and fewer refs would show nothing.
+func TestBytesOfRefs(t *testing.T) {
+	for _, test := range []struct {
+		refs int
+		sent int64
+		want outcome
+	}{{20_000, 4e6 - 1000, met}, {20_000, 4e6, notMet}, {19_999, 1, unknown}} {
+		res := sample()
+		res.Loads["refs-all"] = load{Refs: test.refs}
+		r := res.add("refs-all", near, ours, 1)
+		r.Sent, r.Received = []int64{test.sent}, []int64{1000}
+		if v := only(t, res, key{Case: "refs-all"}, ours, "4 MB: no commits"); v.outcome != test.want {
+			t.Errorf("%d refs, %d bytes: %s (%v)", test.refs, test.sent, v.outcome, v.why)
+		}
+		if v := only(t, res, key{Case: "refs-all"}, ours, "setup + 4 round trips + 1.5 s"); (v.outcome == unknown) != (test.want == unknown) {
+			t.Errorf("%d refs: %s (%v)", test.refs, v.outcome, v.why)
 		}
 	}
 }
