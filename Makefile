@@ -6,7 +6,7 @@
 # make test      run all tests; RACE=1 with the race detector
 # make lint      run go vet and staticcheck, which is fetched once
 # make bench     measure, against rsync and Debian's ostree-push; some hours
-# make bench-memory  measure the memory that each side takes for a million objects
+# make bench-memory  measure the memory that each side takes at most
 # make bench-walk  measure what it takes the receiver to look through a commit
 # make deb       make the Debian package
 # make rpm       make the rpm package, and check its spec file

@@ -23,6 +23,7 @@ import (
 // does nothing with it.
 const (
 	ours         = "ours"
+	before       = "before"
 	tunnel       = "tunnel"
 	tunnelPython = "tunnel-python"
 	python       = "python"
@@ -32,7 +33,7 @@ const (
 )
 
 func contenderNames() []string {
-	return []string{ours, tunnel, tunnelPython, python, rsync, rsyncSync}
+	return []string{ours, before, tunnel, tunnelPython, python, rsync, rsyncSync}
 }
 
 // onlyObjects tells whether a contender copies objects, and knows nothing of refs.
@@ -52,7 +53,7 @@ func (c *contender) takesPart(name string) bool {
 	if name == "setup" || c.name == ssh {
 		return name == "setup" && c.name == ssh
 	}
-	return c.name == ours || !pushes()[name].oursOnly
+	return c.name == ours || c.name == before || !pushes()[name].oursOnly
 }
 
 // startContenders finds the contenders and starts their servers. It returns
@@ -110,6 +111,9 @@ func install(opts *options, name, bin string) (program string, err error) {
 	case ours, tunnel:
 		pusher, err = oursDir(opts)
 		receiver = pusher
+	case before:
+		pusher, err = beforeDir(opts)
+		receiver = pusher
 	case tunnelPython:
 		if pusher, err = oursDir(opts); err == nil {
 			receiver, err = pythonDir(opts)
@@ -129,6 +133,13 @@ func oursDir(opts *options) (string, error) {
 		return "", errors.New("-ours tells no directory")
 	}
 	return filepath.Abs(opts.ours)
+}
+
+func beforeDir(opts *options) (string, error) {
+	if opts.before == "" {
+		return "", errors.New("-before tells no directory")
+	}
+	return filepath.Abs(opts.before)
 }
 
 func pythonDir(opts *options) (string, error) {

@@ -22,7 +22,7 @@ import (
 // ref is the one ref of every data set.
 const ref = "bench/x86_64/stable"
 
-// A dataset is an archive repository to push from.
+// A dataset is a repository to push from; an archive, but for one of them.
 type dataset struct {
 	repo    string
 	content string // checksum of the content of ref
@@ -81,13 +81,17 @@ func pushes() map[string]push {
 		"dry":    {from: "many", dry: true},
 		"object": {from: "object"},
 		"resume": {from: "object", interrupted: true, oursOnly: true, links: longOrNone},
-		"memory": {from: "memory"},
 
 		"refs1-changed": refsPush("refs1"+next, "refs1"+pushed),
 		"refs1-same":    refsPush("refs1", "refs1"+pushed),
 		"refs-changed":  refsPush("refs"+next, "refs"+pushed),
 		"refs-same":     refsPush("refs", "refs"+pushed),
 		"refs-all":      {from: "refs", base: "refs" + pushed, all: true, oursOnly: true, noUpdate: true},
+
+		"memory":         {from: "memory"},
+		"memory-archive": {from: "large"},
+		"memory-bare":    {from: "large-bare"},
+		"memory-refs":    {from: "refs-new", base: "refs" + pushed, all: true, oursOnly: true, noUpdate: true},
 	}
 }
 
@@ -103,8 +107,13 @@ func timedCases() []string {
 		"refs1-changed", "refs1-same", "refs-changed", "refs-same", "refs-all"}
 }
 
+// memoryCases returns the names of those that show memory.
+func memoryCases() []string {
+	return []string{"memory", "memory-archive", "memory-bare", "memory-refs"}
+}
+
 // caseNames returns the names of all cases.
-func caseNames() []string { return append(timedCases(), "memory") }
+func caseNames() []string { return append(timedCases(), memoryCases()...) }
 
 // refsPush pushes the first ref, which others are beside of.
 func refsPush(from, base string) push {
@@ -167,6 +176,9 @@ func (b *bench) repository(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	repo := filepath.Join(dir, name)
+	if isLarge(name) {
+		repo += fmt.Sprintf("-%d", b.opts.size)
+	}
 	if _, err := os.Stat(repo); err == nil {
 		return repo, nil
 	}
@@ -193,6 +205,9 @@ func (b *bench) repository(ctx context.Context, name string) (string, error) {
 	return repo, os.Rename(part, repo)
 }
 
+// isLarge tells whether a data set is one large object, whose size an option sets.
+func isLarge(name string) bool { return name == "large" || name == "large-bare" }
+
 // origin returns the data set that another one is made of, if it is.
 func origin(name string) string {
 	if name == "update" {
@@ -216,8 +231,15 @@ func (b *bench) generate(ctx context.Context, name, older, repo string) error {
 	case strings.HasSuffix(name, pushed):
 		return b.pushAll(ctx, older, repo)
 	}
-	if err := ostree(ctx, repo, "init", "--mode=archive"); err != nil {
+	mode := "archive"
+	if name == "large-bare" {
+		mode = "bare-user"
+	}
+	if err := ostree(ctx, repo, "init", "--mode="+mode); err != nil {
 		return err
+	}
+	if isLarge(name) {
+		return commitTree(ctx, repo, tree{files: 1, min: b.opts.size, max: b.opts.size}, 0)
 	}
 	if set, ok := refSets(b.opts.small)[name]; ok {
 		return generateRefs(ctx, repo, set)

@@ -33,9 +33,11 @@ What is measured:
     -ours DIR          directory with our ostree-push, ostree-receive and
                        ostree-receive-1; without it, only python and rsync
                        take part
+    -before DIR        the same of another build, to be compared with
     -python DIR        directory with the Python program (default /usr/bin)
     -contenders LIST   of these (default: all that there are)
                          ours           with the default transport
+                         before         the other build
                          tunnel         ours with --transport=tunnel
                          tunnel-python  the same, to the Python receiver
                          python         Python to Python
@@ -68,8 +70,13 @@ What is measured:
     -enough DURATION   one run is enough when it took this long (default 60s)
     -max DURATION      end a run after this time, and leave out the contender
                        where it can only take longer (default 10m)
-    -memory            measure the memory of each side instead, once, at 0 ms and
-                       with 1,000,000 objects (-max 2h, -contenders ours)
+    -memory            measure the memory of each side instead, once and at 0 ms
+                       (-max 2h, -contenders ours). These are its cases:
+                         memory          1,000,000 objects
+                         memory-archive  one object of 10 GB, from an archive
+                         memory-bare     the same, from a bare-user repository
+                         memory-refs     20,000 refs, all changed
+    -size BYTES        size of that one object (default 10G)
     -small             data sets of a hundredth of the size, to try things
     -data DIR          keep the data sets here for the next time
 
@@ -85,7 +92,8 @@ Repositories are below $TMPDIR; /dev/shm leaves the disk out.
 `
 
 type options struct {
-	ours, python string
+	ours, before string
+	python       string
 	contenders   []string
 	cases        []string
 	rtts         []time.Duration
@@ -93,6 +101,7 @@ type options struct {
 	runs         int
 	enough, max  time.Duration
 	memory       bool
+	size         int
 	small        bool
 	data         string
 	json         string
@@ -127,22 +136,27 @@ func main() {
 
 func parse(args []string) (*options, error) {
 	opts := &options{
-		cases: timedCases(),
 		rtts:  []time.Duration{0, 50 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond},
 		rates: []int64{1e9, 100e6},
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&opts.ours, "ours", "", "")
+	f.StringVar(&opts.before, "before", "", "")
 	f.StringVar(&opts.python, "python", "/usr/bin", "")
 	f.Func("contenders", "", list(&opts.contenders, oneOf(contenderNames())))
-	f.Func("cases", "", list(&opts.cases, oneOf(timedCases())))
+	f.Func("cases", "", list(&opts.cases, oneOf(caseNames())))
 	f.Func("rtt", "", list(&opts.rtts, time.ParseDuration))
 	f.Func("rate", "", list(&opts.rates, parseRate))
 	f.IntVar(&opts.runs, "runs", 3, "")
 	f.DurationVar(&opts.enough, "enough", time.Minute, "")
 	f.DurationVar(&opts.max, "max", 0, "")
 	f.BoolVar(&opts.memory, "memory", false, "")
+	f.Func("size", "", func(s string) error {
+		size, err := humanize.ParseBytes(s)
+		opts.size = int(size)
+		return err
+	})
 	f.BoolVar(&opts.small, "small", false, "")
 	f.StringVar(&opts.data, "data", "", "")
 	f.StringVar(&opts.json, "json", "", "")
@@ -157,18 +171,33 @@ func parse(args []string) (*options, error) {
 	if opts.runs < 1 {
 		return nil, errors.New("-runs must be at least 1")
 	}
-	contenders, longest := contenderNames(), 10*time.Minute
+	return opts, opts.fillIn()
+}
+
+// fillIn sets what is not set, and depends on what is.
+func (opts *options) fillIn() error {
+	contenders, cases, longest := contenderNames(), timedCases(), 10*time.Minute
 	if opts.memory {
-		opts.cases, opts.rtts, opts.runs = []string{"memory"}, []time.Duration{0}, 1
-		contenders, longest = []string{ours}, 2*time.Hour
+		opts.rtts, opts.runs = []time.Duration{0}, 1
+		contenders, cases, longest = []string{ours, before}, memoryCases(), 2*time.Hour
+	}
+	for _, name := range opts.cases {
+		if !slices.Contains(cases, name) {
+			return fmt.Errorf("-cases: %q is none of %s", name, strings.Join(cases, ", "))
+		}
 	}
 	if opts.contenders == nil {
-		opts.contenders = contenders
+		opts.contenders = slices.DeleteFunc(contenders, func(name string) bool { return name == before && opts.before == "" })
 	}
-	if opts.max == 0 {
-		opts.max = longest
+	if opts.cases == nil {
+		opts.cases = cases
 	}
-	return opts, nil
+	size := int(10e9)
+	if opts.small {
+		size /= 100
+	}
+	opts.size, opts.max = cmp.Or(opts.size, size), cmp.Or(opts.max, longest)
+	return nil
 }
 
 // list returns a flag's function that sets to to a comma-separated list.

@@ -114,6 +114,7 @@ func seriesOf(contender string) series {
 	dashed := []string{tunnel, tunnelPython, rsyncSync}
 	colors := map[string][3]int{
 		ours:         {0x00, 0x72, 0xb2},
+		before:       {0xcc, 0x79, 0xa7},
 		tunnel:       {0x56, 0xb4, 0xe9},
 		tunnelPython: {0x00, 0x9e, 0x73},
 		python:       {0xd5, 0x5e, 0x00},

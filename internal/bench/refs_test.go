@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -146,8 +145,8 @@ func TestMeasure(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cases := []string{"refs1-changed", "refs-changed", "refs-same", "refs-all", "resume"}
-	opts, err := parse([]string{"-small", "-ours", bin, "-contenders", "ours", "-cases", strings.Join(cases, ","), "-rtt", "0", "-runs", "2"})
+	cases := []string{"refs-changed", "refs-all", "resume"}
+	opts, err := parse([]string{"-small", "-ours", bin, "-contenders", "ours", "-cases", strings.Join(cases, ","), "-rtt", "0", "-runs", "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,19 +157,15 @@ func TestMeasure(t *testing.T) {
 	}
 	for _, name := range cases {
 		r := res.find(key{Case: name}).Results[ours]
-		if _, err := r.wire(); err != nil || r.Error != "" || len(r.Seconds) != 2 {
+		if _, err := r.wire(); err != nil || r.Error != "" || len(r.Seconds) != 1 {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
 	arrived := res.find(key{Case: "resume"}).Results[ours].Arrived
-	if len(arrived) != 2 || slices.Min(arrived) < 1e6 {
+	if len(arrived) != 1 || slices.Min(arrived) < 1e6 {
 		t.Errorf("before the interruptions, %v had arrived", arrived)
 	}
-	var refs []string
-	for _, name := range []string{"refs-changed", "refs-same"} {
-		refs = append(refs, fmt.Sprint(res.Loads[name]))
-	}
-	if want := []string{"200 refs, 3 objects, 773 B", "200 refs, 0 objects, 0 B"}; !slices.Equal(refs, want) {
-		t.Errorf("%q", refs)
+	if got := res.Loads["refs-changed"].String(); got != "200 refs, 3 objects, 773 B" {
+		t.Error(got)
 	}
 }

@@ -132,32 +132,31 @@ func comparedWith(names []string) []string {
 	if !slices.Contains(names, ours) {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !onlyObjects(name) })
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !onlyObjects(name) && name != before })
 }
 
 // printMemory writes what was measured of memory, if it was.
 func printMemory(w io.Writer, res *results) {
-	c := res.find(key{Case: "memory"})
-	if c == nil {
-		return
+	t := table{left: 2, rows: [][]string{{"case", "contender", "pusher", "receiver", "seconds"}}}
+	for _, name := range memoryCases() {
+		for _, contender := range contenderNames() {
+			if r := res.result(contender, key{Case: name}); r != nil {
+				t.rows = append(t.rows, []string{name, contender, memoryString(r.pusherPeak()), memoryString(r.receiverPeak()), r.String()})
+			}
+		}
 	}
-	fmt.Fprintf(w, "\nThe most memory, with %s objects:\n\n", humanize.Comma(int64(res.Loads[c.Case].Objects)))
-	t := table{left: 1, rows: [][]string{{"contender", "pusher", "receiver", "seconds"}}}
-	for _, name := range contenderNames() {
-		r := c.Results[name]
-		if r == nil {
-			continue
-		}
-		row := []string{name, "", "", r.String()}
-		if pusher, err := r.pusherPeak(); err == nil {
-			row[1] = bytesString(int64(pusher.value))
-		}
-		if receiver, err := r.receiverPeak(); err == nil {
-			row[2] = bytesString(int64(receiver.value))
-		}
-		t.rows = append(t.rows, row)
+	if len(t.rows) > 1 {
+		fmt.Fprintf(w, "\nThe most memory:\n\n")
+		t.print(w)
 	}
-	t.print(w)
+}
+
+// memoryString shows nothing of what is not known.
+func memoryString(q quantity, err error) string {
+	if err != nil {
+		return ""
+	}
+	return bytesString(int64(q.value))
 }
 
 func (res *results) has(contender string) bool {

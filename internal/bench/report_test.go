@@ -80,6 +80,40 @@ Targets: 0 met, 2 not met, 2 unknown.
 	}
 }
 
+func TestReportOfMemory(t *testing.T) {
+	res := newResults()
+	for name, peak := range map[string]int64{"memory": 150e6, "memory-bare": 90e6} {
+		r := res.add(name, near, ours, 300)
+		r.Seconds = []float64{300}
+		r.ReceiverPeak = peak
+	}
+	var got strings.Builder
+	printMemory(&got, res)
+	const want = `
+The most memory:
+
+| case | contender | pusher | receiver | seconds |
+| --- | --- | ---: | ---: | ---: |
+| memory | ours |  | 150 MB | 300 (1) |
+| memory-bare | ours |  | 90 MB | 300 (1) |
+`
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Two builds are told apart, and their times compared.
+func TestReportOfBuilds(t *testing.T) {
+	res := newResults()
+	res.add("many", near, ours, 1)
+	res.add("many", near, before, 2)
+	var got strings.Builder
+	printTimes(&got, res)
+	if want := "| many | 0 ms | 1.00 | 2.00 | 0.50 |  |\n"; !strings.Contains(got.String(), want) {
+		t.Errorf("got:\n%s", got.String())
+	}
+}
+
 func TestTableEscapes(t *testing.T) {
 	var got strings.Builder
 	table{left: 1, rows: [][]string{{"a|b"}, {"c\nd"}}}.print(&got)
@@ -156,6 +190,36 @@ func TestLinks(t *testing.T) {
 	}
 	if want := "0 ms; 50 ms, unlimited; 50 ms, 1 Gbit/s; 50 ms, 100 Mbit/s; 150 ms, unlimited"; !strings.HasPrefix(strings.Join(got, "; "), want) || len(got) != 10 {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What takes part, and in what, depends on other options.
+func TestOptions(t *testing.T) {
+	for _, test := range []struct {
+		args              string
+		contenders, cases string
+		size              int
+		err               string
+	}{
+		{"", "ours tunnel tunnel-python python rsync rsync-sync", strings.Join(timedCases(), " "), 10e9, ""},
+		{"-before old -small", "ours before tunnel tunnel-python python rsync rsync-sync", strings.Join(timedCases(), " "), 100e6, ""},
+		{"-memory -small -size 3M", "ours", "memory memory-archive memory-bare memory-refs", 3e6, ""},
+		{"-memory -before old -cases memory-bare", "ours before", "memory-bare", 10e9, ""},
+		{"-cases many -contenders rsync", "rsync", "many", 10e9, ""},
+		{"-cases memory", "", "", 0, `-cases: "memory" is none of setup, many,`},
+		{"-memory -cases many", "", "", 0, `-cases: "many" is none of memory, memory-archive,`},
+		{"-cases many,lots", "", "", 0, `"lots" is none of setup,`},
+	} {
+		opts, err := parse(strings.Fields(test.args))
+		if test.err != "" {
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%s: %v", test.args, err)
+			}
+			continue
+		}
+		if err != nil || strings.Join(opts.contenders, " ") != test.contenders || strings.Join(opts.cases, " ") != test.cases || opts.size != test.size {
+			t.Errorf("%s: %q, %q, %d, %v", test.args, opts.contenders, opts.cases, opts.size, err)
+		}
 	}
 }
 

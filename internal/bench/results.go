@@ -179,6 +179,14 @@ func (res *results) find(k key) *cell {
 	return nil
 }
 
+// result returns that of a contender in a cell, or nil.
+func (res *results) result(contender string, k key) *result {
+	if c := res.find(k); c != nil {
+		return c.Results[contender]
+	}
+	return nil
+}
+
 // cell returns the cell, which is made if it is not there, in its place.
 func (res *results) cell(name string, l link.Link) *cell {
 	k := key{name, l.RTT, l.Rate}
@@ -267,6 +275,9 @@ func environment(ctx context.Context, opts *options) string {
 	}
 	if dir, err := oursDir(opts); err == nil {
 		add("ours: %s", filepath.Join(dir, "ostree-push"), "--version")
+	}
+	if dir, err := beforeDir(opts); err == nil {
+		add("before: %s", filepath.Join(dir, "ostree-push"), "--version")
 	}
 	return strings.Join(parts, ", ")
 }

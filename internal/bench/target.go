@@ -29,6 +29,10 @@ type target struct {
 
 // targets returns all targets, which docs/benchmark.md explains.
 func targets() []target {
+	return append(memoryTargets(), timeTargets()...)
+}
+
+func timeTargets() []target {
 	bulk := []string{"many", "big"}
 	all := []string{"many", "big", "update", "none", "dry", "object"}
 	return []target{
@@ -58,10 +62,6 @@ func targets() []target {
 			says: "setup + 4 round trips + 1.5 s", limit: connectionAndRefs},
 		{cases: []string{"refs-all"}, links: everywhere, contender: ours, bytes: true, measure: (*result).wire,
 			says: "4 MB: no commits", limit: refsWithoutCommits},
-		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).pusherPeak,
-			says: "200 MB in the pusher", limit: memory},
-		{cases: []string{"memory"}, links: loopback, contender: ours, bytes: true, measure: (*result).receiverPeak,
-			says: "200 MB in the receiver", limit: memory},
 		{cases: all, links: everywhere, contender: tunnel, measure: (*result).seconds,
 			says: "python", limit: timesContender(1, python)},
 		{cases: all, links: everywhere, contender: tunnelPython, measure: (*result).seconds,
@@ -154,8 +154,8 @@ func rest(res *results, k key) (quantity, error) {
 		return quantity{}, errors.New("it is not known what had arrived")
 	}
 	const again = 8e6
-	if l.Bytes <= again {
-		return quantity{}, fmt.Errorf("%s are too few", bytesString(l.Bytes))
+	if err := l.reaches(load{Bytes: 2 * again}); err != nil {
+		return quantity{}, err
 	}
 	return quantity{value: float64(l.Bytes-slices.Max(arrived)) + again}, nil
 }
@@ -176,12 +176,7 @@ func refsWithoutCommits(res *results, k key) (quantity, error) {
 }
 
 // hasRefs is an error if a case has so few refs that a target would say nothing.
-func (res *results) hasRefs(k key) error {
-	if n := res.Loads[k.Case].Refs; n < 20_000 {
-		return fmt.Errorf("%s refs are too few", humanize.Comma(int64(n)))
-	}
-	return nil
-}
+func (res *results) hasRefs(k key) error { return res.Loads[k.Case].reaches(load{Refs: 20_000}) }
 
 var errNoLoad = errors.New("the size of the objects is not known")
 
@@ -193,12 +188,42 @@ func changedBytes(res *results, k key) (quantity, error) {
 	return quantity{value: 1.2 * float64(l.Bytes)}, nil
 }
 
-// memory is a target for a million objects, and would say nothing of fewer.
-func memory(res *results, k key) (quantity, error) {
-	if n := res.Loads[k.Case].Objects; n < 1_000_000 {
-		return quantity{}, fmt.Errorf("%s objects are too few", humanize.Comma(int64(n)))
+// memoryTargets are for both sides. They would say nothing of less than what they are for.
+func memoryTargets() []target {
+	var all []target
+	for _, of := range []struct {
+		name  string
+		megas int
+		least load
+	}{
+		{"memory", 200, load{Objects: 1_000_000}},
+		{"memory-archive", 100, load{Bytes: 10e9}},
+		{"memory-bare", 100, load{Bytes: 10e9}},
+		{"memory-refs", 100, load{Refs: 20_000}},
+	} {
+		limit := func(res *results, k key) (quantity, error) {
+			return quantity{value: float64(of.megas) * 1e6}, res.Loads[k.Case].reaches(of.least)
+		}
+		side := target{cases: []string{of.name}, links: loopback, contender: ours, bytes: true, limit: limit}
+		pusher, receiver := side, side
+		pusher.says, pusher.measure = fmt.Sprintf("%d MB in the pusher", of.megas), (*result).pusherPeak
+		receiver.says, receiver.measure = fmt.Sprintf("%d MB in the receiver", of.megas), (*result).receiverPeak
+		all = append(all, pusher, receiver)
 	}
-	return quantity{value: 200e6}, nil
+	return all
+}
+
+// reaches is an error if a load is less than a target is for.
+func (l load) reaches(least load) error {
+	switch {
+	case l.Objects < least.Objects:
+		return fmt.Errorf("%s objects are too few", humanize.Comma(int64(l.Objects)))
+	case l.Refs < least.Refs:
+		return fmt.Errorf("%s refs are too few", humanize.Comma(int64(l.Refs)))
+	case l.Bytes < least.Bytes:
+		return fmt.Errorf("%s are too few", bytesString(l.Bytes))
+	}
+	return nil
 }
 
 // secondsFor returns how long the link takes for so many bytes.

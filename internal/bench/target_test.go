@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -238,25 +239,32 @@ func TestBoundInTransfer(t *testing.T) {
 
 func TestMemoryTarget(t *testing.T) {
 	for _, test := range []struct {
-		objects          int
+		name             string
+		load             load
+		megas            int64
 		pusher, receiver int64
 		want             [2]outcome
 	}{
-		{1_000_000, 200e6, 200e6 + 1, [2]outcome{met, notMet}},
-		{1_000_000, 200e6 + 1, 200e6, [2]outcome{notMet, met}},
-		{1_000_000, 0, 1, [2]outcome{unknown, met}},
-		{999_999, 1, 1, [2]outcome{unknown, unknown}},
+		{"memory", load{Objects: 1_000_000}, 200, 200e6, 200e6 + 1, [2]outcome{met, notMet}},
+		{"memory", load{Objects: 1_000_000}, 200, 200e6 + 1, 200e6, [2]outcome{notMet, met}},
+		{"memory", load{Objects: 1_000_000}, 200, 0, 1, [2]outcome{unknown, met}},
+		{"memory", load{Objects: 999_999}, 200, 1, 1, [2]outcome{unknown, unknown}},
+		{"memory-archive", load{Bytes: 10e9}, 100, 100e6 + 1, 100e6, [2]outcome{notMet, met}},
+		{"memory-bare", load{Bytes: 10e9}, 100, 100e6, 100e6 + 1, [2]outcome{met, notMet}},
+		{"memory-bare", load{Bytes: 1e9}, 100, 1, 1, [2]outcome{unknown, unknown}},
+		{"memory-refs", load{Refs: 20_000}, 100, 100e6, 100e6 + 1, [2]outcome{met, notMet}},
+		{"memory-refs", load{Refs: 200}, 100, 1, 1, [2]outcome{unknown, unknown}},
 	} {
 		res := newResults()
-		res.Loads["memory"] = load{Objects: test.objects}
-		r := res.add("memory", near, ours, 100)
+		res.Loads[test.name] = test.load
+		r := res.add(test.name, near, ours, 100)
 		r.PusherPeak, r.ReceiverPeak = test.pusher, test.receiver
 		got := [2]outcome{
-			only(t, res, key{Case: "memory"}, ours, "200 MB in the pusher").outcome,
-			only(t, res, key{Case: "memory"}, ours, "200 MB in the receiver").outcome,
+			only(t, res, key{Case: test.name}, ours, fmt.Sprintf("%d MB in the pusher", test.megas)).outcome,
+			only(t, res, key{Case: test.name}, ours, fmt.Sprintf("%d MB in the receiver", test.megas)).outcome,
 		}
 		if got != test.want {
-			t.Errorf("%d objects, %d and %d bytes: %v", test.objects, test.pusher, test.receiver, got)
+			t.Errorf("%s, %v, %d and %d bytes: %v", test.name, test.load, test.pusher, test.receiver, got)
 		}
 	}
 }
