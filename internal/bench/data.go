@@ -401,7 +401,16 @@ func contentOf(ctx context.Context, repo string) (string, error) {
 func copyRepo(ctx context.Context, from, to string) error { return cp(ctx, "-a", from, to) }
 
 // linkRepo copies a repository whose files are no others: libostree replaces those that it changes.
-func linkRepo(ctx context.Context, from, to string) error { return cp(ctx, "-al", from, to) }
+// On another file system they are.
+func linkRepo(ctx context.Context, from, to string) error {
+	if cp(ctx, "-al", from, to) == nil {
+		return nil
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return copyRepo(ctx, from, to)
+}
 
 func cp(ctx context.Context, how, from, to string) error {
 	out, err := exec.CommandContext(ctx, "cp", how, from, to).CombinedOutput()

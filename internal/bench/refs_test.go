@@ -100,6 +100,24 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// The directory of the data sets may be on another file system than that of the repositories.
+func TestLinkElsewhere(t *testing.T) {
+	elsewhere, err := os.MkdirTemp("/dev/shm", "bench-")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(elsewhere)
+	set := smallBench(t).set(t, "refs1")
+	for _, to := range []string{filepath.Join(t.TempDir(), "here"), filepath.Join(elsewhere, "there")} {
+		if err := linkRepo(t.Context(), set.repo, to); err != nil {
+			t.Error(err)
+		}
+		if got, err := inspect(t.Context(), to); err != nil || !maps.Equal(got.objects, set.objects) {
+			t.Errorf("%s is no copy: %v", to, err)
+		}
+	}
+}
+
 // What other names have, too, keeps its content.
 func TestEmpty(t *testing.T) {
 	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
