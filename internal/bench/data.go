@@ -315,6 +315,11 @@ func (a *archive) file(name string, size int64, content io.Reader) {
 	}
 }
 
+// link gives a file that was written one more name.
+func (a *archive) link(name, file string) {
+	a.header(&tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: file, Mode: 0o644})
+}
+
 func (a *archive) header(h *tar.Header) {
 	if a.err == nil {
 		a.err = a.tar.WriteHeader(h)

@@ -92,12 +92,25 @@ func writeRefTrees(w io.Writer, set refSet) error {
 			archive.dir(dir)
 		}
 		archive.file(root+"/metadata", 300, noise(1, i, set.generation))
-		archive.file(root+"/bin/program", 2000, noise(2, i*(i%2))) // that of every other tree is its own
-		for n, name := range []string{"bin/helper", "lib/a", "lib/b", "lib/c", "share/a", "share/b", "share/c", "share/d"} {
-			archive.file(root+"/"+name, 4000, noise(3, n))
+		if program := root + "/bin/program"; i > 0 && i%2 == 0 {
+			archive.link(program, "./0/bin/program")
+		} else {
+			archive.file(program, 2000, noise(2, i))
 		}
+		archive.shared(root, i == 0)
 	}
 	return archive.close()
+}
+
+// shared writes the files that all trees have, which are those of the first one.
+func (a *archive) shared(root string, first bool) {
+	for n, name := range []string{"bin/helper", "lib/a", "lib/b", "lib/c", "share/a", "share/b", "share/c", "share/d"} {
+		if first {
+			a.file(root+"/"+name, 4000, noise(3, n))
+		} else {
+			a.link(root+"/"+name, "./0/"+name)
+		}
+	}
 }
 
 // commitNext commits a newer tree on the first ref, in which one file is another.
