@@ -55,20 +55,110 @@ func (r *Repo) Refs(ctx context.Context) (Refs, error) {
 // no ref can have are left out. It is an error if refs/heads cannot be read. When ctx is done, the error
 // is context.Cause(ctx), not ErrCancelled.
 func (r *Repo) ListRefs(ctx context.Context) (*RefList, error) {
-	l := &refLister{
-		ctx: ctx, heads: filepath.Join(r.path, headsDir),
-		list: &RefList{Refs: Refs{}, Aliases: map[Ref]Ref{}, Bad: map[Ref]error{}},
-	}
+	l := r.refLister(ctx)
 	if err := l.dir(""); err != nil {
 		return nil, err
 	}
 	return l.list, nil
 }
 
+// ReadRefs is ListRefs for some names alone, and looks at nothing else. A name that is no ref, or is not there, is in none of
+// the maps.
+func (r *Repo) ReadRefs(ctx context.Context, refs []Ref) (*RefList, error) {
+	l := r.refLister(ctx)
+	if err := l.tryDir(""); err != nil {
+		return nil, err
+	}
+	for _, ref := range refs {
+		if err := l.read(string(ref)); err != nil {
+			return nil, err
+		}
+	}
+	return l.list, nil
+}
+
+// RefsBelow is ListRefs for the directory that has the name of a ref, if there is one. If it cannot be read, it is bad itself.
+func (r *Repo) RefsBelow(ctx context.Context, ref Ref) (*RefList, error) {
+	l := r.refLister(ctx)
+	if mode, err := l.typeOf(string(ref)); err != nil || mode != fs.ModeDir {
+		return l.list, nil
+	}
+	return l.list, l.dir(string(ref))
+}
+
 type refLister struct {
 	ctx   context.Context
 	heads string // directory
 	list  *RefList
+	dirs  map[string]error // below heads: nil, or why they are none
+}
+
+func (r *Repo) refLister(ctx context.Context) *refLister {
+	return &refLister{
+		ctx: ctx, heads: filepath.Join(r.path, headsDir), dirs: map[string]error{},
+		list: &RefList{Refs: Refs{}, Aliases: map[Ref]Ref{}, Bad: map[Ref]error{}},
+	}
+}
+
+// read lists one name, as dir comes to it.
+func (l *refLister) read(name string) error {
+	if err := l.ctx.Err(); err != nil {
+		return context.Cause(l.ctx)
+	}
+	if !refNames.MatchString(name) {
+		return nil
+	}
+	mode, err := l.typeOf(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR):
+		return nil
+	case err == nil && (mode == 0 || mode == fs.ModeSymlink):
+		return l.file(name, mode)
+	case err == nil && mode == fs.ModeDir:
+		err = l.tryDir(name)
+	}
+	if err != nil {
+		l.list.Bad[Ref(name)] = pathless(err)
+	}
+	return nil
+}
+
+// typeOf returns the type of the file of a name. The directories that it is in are no links: whoever lists does not
+// follow those either.
+func (l *refLister) typeOf(name string) (fs.FileMode, error) {
+	if dir := path.Dir(name); dir != "." {
+		if err := l.isDir(dir); err != nil {
+			return 0, err
+		}
+	}
+	info, err := os.Lstat(filepath.Join(l.heads, name))
+	if err != nil {
+		return 0, err
+	}
+	return info.Mode().Type(), nil
+}
+
+// isDir returns nil if a name is that of a directory, and else why not.
+func (l *refLister) isDir(name string) error {
+	err, known := l.dirs[name]
+	if known {
+		return err
+	}
+	mode, err := l.typeOf(name)
+	if err == nil && mode != fs.ModeDir {
+		err = unix.ENOTDIR
+	}
+	l.dirs[name] = err
+	return err
+}
+
+// tryDir returns an error if a directory cannot be read.
+func (l *refLister) tryDir(name string) error {
+	f, err := os.Open(filepath.Join(l.heads, name))
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // dir lists a directory, by its path below heads.
@@ -95,7 +185,7 @@ func (l *refLister) dir(below string) error {
 		case fs.ModeDir:
 			err = l.dir(name)
 		case 0, fs.ModeSymlink:
-			err = l.file(name, entry)
+			err = l.file(name, entry.Type())
 		}
 		if err != nil {
 			return err
@@ -105,19 +195,19 @@ func (l *refLister) dir(below string) error {
 }
 
 // file lists a file.
-func (l *refLister) file(name string, entry fs.DirEntry) error {
+func (l *refLister) file(name string, mode fs.FileMode) error {
 	ref, err := ParseRef(name)
 	if err != nil {
 		l.list.Bad[Ref(name)] = err
 		return nil
 	}
-	if entry.Type() == 0 && temporaryName.MatchString(entry.Name()) {
+	if mode == 0 && temporaryName.MatchString(path.Base(name)) {
 		if gone, err := l.waitForTemporary(name); err != nil || gone {
 			return err
 		}
 	}
 	var value refValue
-	if entry.Type() == fs.ModeSymlink {
+	if mode == fs.ModeSymlink {
 		value, err = readRef(l.heads, ref)
 	} else {
 		value.sum, err = readChecksumFile(filepath.Join(l.heads, name))

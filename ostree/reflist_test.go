@@ -2,11 +2,13 @@ package ostree_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -52,6 +54,77 @@ func TestListRefs(t *testing.T) {
 	if diff := cmp.Diff([]ostree.Ref{"abs", "dir", "empty", "garbage", "nowhere", "out"}, bad); diff != "" {
 		t.Errorf("bad (-want +got)\n%s", diff)
 	}
+}
+
+// What is read by name is what is listed: of each name, of those that are below it, and of any that is not there.
+func TestReadRefs(t *testing.T) {
+	path := initRepo(t, "archive")
+	sum := commit(t, path, newCommit{ref: "group/deep/main", dir: tree(t)})
+	heads := filepath.Join(path, "refs", "heads")
+	program(t, "--repo="+path, "refs", "--create=group/alias", "--alias", "group/deep/main")
+	hex := strings.Repeat("ab", 32)
+	for name, content := range map[string]string{
+		"empty": "", "group/garbage": "garbage", "group/tmp.latest": sum.String(), hex: sum.String(), "main~": sum.String(),
+	} {
+		write(t, filepath.Join(heads, name), content)
+	}
+	// A link to a directory is not followed.
+	for name, to := range map[string]string{"nowhere": "there/is/none", "dir": "group", "group/out": "../../../config"} {
+		if err := os.Symlink(to, filepath.Join(heads, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(heads, "nothing"), 0o755), unix.Mkfifo(filepath.Join(heads, "group/fifo"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	repo := open(t, path)
+	all, err := repo.ListRefs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []ostree.Ref{
+		"group/deep/main", "group/alias", "empty", "group/garbage", "group/tmp.latest", ostree.Ref(hex), "main~", "nowhere", "dir", "group/out", "group",
+		"group/fifo", "dir/deep/main", "none", "none/at/all", "empty/below", "nothing", "../heads/empty", "", ".", "group/", "/group",
+	}
+	list, err := repo.ReadRefs(t.Context(), names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(texts(all), texts(list)); diff != "" {
+		t.Errorf("by name (-listed +read)\n%s", diff)
+	}
+
+	below := func(ref ostree.Ref) []ostree.Ref {
+		list, err := repo.RefsBelow(t.Context(), ref)
+		if err != nil {
+			t.Error(err)
+		}
+		return list.All().Sorted()
+	}
+	if diff := cmp.Diff([]ostree.Ref{"group/alias", "group/deep/main", "group/garbage", "group/out", "group/tmp.latest"}, below("group")); diff != "" {
+		t.Errorf("below group\n%s", diff)
+	}
+	for _, ref := range []ostree.Ref{"empty", "nothing", "none", "dir", "dir/deep", "empty/below"} {
+		if refs := below(ref); len(refs) > 0 {
+			t.Errorf("below %s: %v", ref, refs)
+		}
+	}
+
+	if err := os.Rename(heads, heads+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.ReadRefs(t.Context(), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without refs/heads: %v", err)
+	}
+}
+
+// texts returns a list with the texts of its errors, which can be compared.
+func texts(list *ostree.RefList) map[string]any {
+	bad := map[ostree.Ref]string{}
+	for ref, err := range list.Bad {
+		bad[ref] = err.Error()
+	}
+	return map[string]any{"refs": list.Refs, "aliases": list.Aliases, "bad": bad}
 }
 
 func TestRefs(t *testing.T) {
