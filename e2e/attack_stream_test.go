@@ -33,10 +33,10 @@ func (p *rogue) start() error {
 	if ok, began := p.conn.Greeted(); !ok {
 		return errors.New("no greeting but " + string(began))
 	}
-	if err := p.skip(stream.State{}); err != nil {
+	if err := p.offer("main"); err != nil {
 		return err
 	}
-	if err := p.offer("main"); err != nil {
+	if err := p.skip(stream.State{}); err != nil {
 		return err
 	}
 	if err := p.commit("main", "main"); err != nil {
@@ -293,30 +293,28 @@ func TestRoguePushers(t *testing.T) {
 		}, "receive the objects: object [0-9a-f]{64}: nobody asked for it"},
 		{"a commit that was not offered", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State{})
 			p.offer("main")
+			p.skip(stream.State{})
 			return p.commit("other", "other")
 		}, "commit [0-9a-f]{64}: nobody asked for it"},
 		{"another commit under its name", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State{})
 			p.offer("main")
+			p.skip(stream.State{})
 			return p.commit("main", "other")
 		}, "[Cc]orrupted commit"},
 		{"no commit", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State{})
 			p.offer("main")
+			p.skip(stream.State{})
 			return p.conn.End(stream.Commit{})
 		}, "ref main: commit [0-9a-f]{64}: "},
 		{"a ref above", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State{})
 			return p.conn.SendAll(stream.Offer{{Ref: "../x", Commit: p.sum(s.commitOf(t, "main"))}})
 		}, `invalid ref name "../x"`},
 		{"refs without end", func(p *rogue) error {
 			p.conn.Greeted()
-			p.skip(stream.State{})
 			return p.conn.SendAll(stream.Offer(slices.Repeat([]stream.RefOffer{{Ref: "main"}}, stream.MaxRefs+1)))
 		}, "more than 100000 refs"},
 		{"a frame out of order", func(p *rogue) error {

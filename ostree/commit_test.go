@@ -284,7 +284,7 @@ func importTree(t *testing.T, target *ostree.Repo, tx *ostree.Transaction, from 
 			take(ostree.ObjectFile, file)
 		}
 		for _, dir := range dirs {
-			walk(dir)
+			walk(dir.Tree)
 		}
 		take(ostree.ObjectDirTree, tree.Contents)
 		take(ostree.ObjectDirMeta, tree.Meta)

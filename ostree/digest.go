@@ -11,10 +11,19 @@ import (
 	"slices"
 )
 
+// Digest is what PublishedDigest returns.
+type Digest [sha256.Size]byte
+
+// PublishedDigest returns the digest of what would be published of a commit: equal for the one that is pushed and
+// for what is written in its place where it is published, whose bindings are others, and for no other.
+func (c *Commit) PublishedDigest() Digest {
+	return c.ContentDigest(MetaRefBinding, MetaCollectionBinding, MetaFlatpakRef, MetaFlatpakFrom)
+}
+
 // ContentDigest returns a SHA-256 digest of what a commit publishes: its tree, timestamp, subject, body, and its
 // metadata except for some keys. The parent does not count, nor does the order of the metadata. So a commit
 // and one that WriteCommitLike made of it, with edits of those keys only, have equal digests.
-func (c *Commit) ContentDigest(except ...string) [sha256.Size]byte {
+func (c *Commit) ContentDigest(except ...string) Digest {
 	d := digest{sha256.New()}
 	d.field(c.Tree.Contents[:])
 	d.field(c.Tree.Meta[:])
@@ -24,7 +33,7 @@ func (c *Commit) ContentDigest(except ...string) [sha256.Size]byte {
 	metadata := MetadataEdit{Remove: except}.apply(c)
 	defer C.g_variant_unref(metadata)
 	d.metadata(metadata)
-	return [sha256.Size]byte(d.Sum(nil))
+	return Digest(d.Sum(nil))
 }
 
 // digest is the hash of a sequence of fields.

@@ -25,7 +25,7 @@ append_checksum (GByteArray *all, GVariant *checksum)
   g_byte_array_append (all, ostree_checksum_bytes_peek (checksum), OSTREE_SHA256_DIGEST_LEN);
 }
 
-/* Validates a dirtree, and returns the checksums that op_dirtree_children returns. A server goes through
+/* Validates a dirtree, and returns what op_dirtree_children returns. A server goes through
  * all trees of a commit with this, so it takes each entry apart once. */
 static GByteArray *
 read_dirtree (GVariant *tree, gsize *n_files, GError **error)
@@ -53,6 +53,7 @@ read_dirtree (GVariant *tree, gsize *n_files, GError **error)
     {
       append_checksum (all, checksum);
       append_checksum (all, meta);
+      g_byte_array_append (all, (const guint8 *)name, strlen (name) + 1);
       g_variant_unref (checksum);
       g_variant_unref (meta);
       if (!check_name (names, name, error))

@@ -18,7 +18,7 @@ func TestWalk(t *testing.T) {
 		c := loadCommit(t, repo, sum)
 		files, dirs, err := repo.DirTree(c.Tree.Contents)
 		// file, empty, large and link; sub.
-		if err != nil || len(files) != 4 || len(dirs) != 1 {
+		if err != nil || len(files) != 4 || len(dirs) != 1 || dirs[0].Name != "sub" {
 			t.Fatalf("%s: %d files, %d directories, %v", mode, len(files), len(dirs), err)
 		}
 		objects := map[ostree.Checksum]ostree.ObjectType{

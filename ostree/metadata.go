@@ -14,6 +14,12 @@ const (
 	MetaCollectionBinding = "ostree.collection-binding"
 )
 
+// Keys of a commit's metadata that say where flatpak's commits belong, and what they were made from, both strings.
+const (
+	MetaFlatpakRef  = "xa.ref"
+	MetaFlatpakFrom = "xa.from_commit"
+)
+
 // MetaString returns the string that the commit's metadata has for a key. The bool is false if the key is not
 // there, or has a value of another type, which is up to whoever wrote the commit.
 func (c *Commit) MetaString(key string) (string, bool) {

@@ -5,19 +5,19 @@ import (
 	"fmt"
 
 	"ostree-push/ostree"
+	"ostree-push/report"
 	"ostree-push/stream"
 )
 
-// list tells what the wanted commits consist of, other than what the walker has
-// seen.
-func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, error) {
+// list tells what the wanted commits consist of, other than what the trees that they are compared with have.
+func (s *streamPush) list(ctx context.Context, wanted []ostree.Checksum, bases map[ostree.Checksum]ostree.Tree) (*objectList, error) {
 	list := &objectList{}
-	w.emit = func(e ostree.ObjectName) error {
+	w := s.newWalker(ctx, func(e ostree.ObjectName) error {
 		if list.add(e); list.len()%stream.ListSize == 0 {
 			return s.conn.Send(list.last())
 		}
 		return nil
-	}
+	})
 	offered := map[ostree.Checksum]bool{}
 	for _, sum := range s.src.refs {
 		offered[sum] = true
@@ -26,10 +26,15 @@ func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, err
 		if !offered[sum] {
 			return nil, fmt.Errorf("the receiver wants commit %s, which was not offered", sum)
 		}
-		if err := w.walkCommit(sum); err != nil {
+		var base *ostree.Tree
+		if tree, has := bases[sum]; has {
+			base = &tree
+		}
+		if err := w.walkCommit(sum, base); err != nil {
 			return nil, err
 		}
 	}
+	s.sink.Log(report.Debug, fmt.Sprintf("Listing %d objects, for which %d trees were opened", list.len(), w.opened))
 	if list.len()%stream.ListSize != 0 {
 		if err := s.conn.Queue(list.last()); err != nil {
 			return nil, err
@@ -40,9 +45,9 @@ func (s *streamPush) list(w *walker, wanted []ostree.Checksum) (*objectList, err
 
 // objectsOf returns what commits consist of.
 func (s *streamPush) objectsOf(ctx context.Context, commits []ostree.Checksum) (map[seenKey]struct{}, error) {
-	w := &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}, emit: func(ostree.ObjectName) error { return nil }}
+	w := s.newWalker(ctx, func(ostree.ObjectName) error { return nil })
 	for _, sum := range commits {
-		if err := w.walkCommit(sum); err != nil {
+		if err := w.walkCommit(sum, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -26,12 +26,12 @@ func push(ctx context.Context, cl commandLine, text *report.Text, remoteStdout i
 	}
 	defer unlock()
 	warn := func(problem string) { text.Log(report.Warning, problem) }
-	refs, err := localRefs(ctx, repo, cl.Refs, warn)
+	refs, digests, err := localRefs(ctx, repo, cl.Refs, warn)
 	if err != nil {
 		return result, err
 	}
 
-	src, err := newSource(repo, refs, warn)
+	src, err := newSource(repo, refs, digests, warn)
 	if err != nil {
 		return result, err
 	}

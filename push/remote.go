@@ -17,7 +17,7 @@ type remote struct {
 	conn    connection
 	src     *source
 	dest    dest
-	named   []string // refs that the receiver is told of; none: it is to take all
+	named   []string // refs that were named; none: all are pushed
 	dryRun  bool
 	text    *report.Text
 	stdout  io.Writer
@@ -62,8 +62,7 @@ func (r *remote) args(url string) []string {
 	if r.dryRun {
 		args = append(args, "-n")
 	}
-	args = append(args, r.dest.repo, url)
-	return append(args, r.named...)
+	return append(args, r.dest.repo, url)
 }
 
 // run tries the commands in turn until one exists.

@@ -24,14 +24,15 @@ import (
 	"ostree-push/report"
 )
 
-// source serves a repository over HTTP: what a pull reads of it, as it was
-// when the source was made, below a path that others cannot guess.
+// source is what is pushed: refs of a repository, as they were when the source was made. It serves the repository over HTTP,
+// what a pull reads of it, below a path that others cannot guess.
 type source struct {
 	repo    *ostree.Repo
 	refs    ostree.Refs
+	digests digests
 	secret  string // the first segment of the path
 	config  []byte
-	summary []byte
+	summary []byte // of what is served
 	// signature is the summary's, if the summary is the repository's own.
 	signature []byte
 	dirs      []string     // of the repository and those it takes objects from
@@ -43,24 +44,21 @@ type source struct {
 	bytes     atomic.Int64
 }
 
-func newSource(repo *ostree.Repo, refs ostree.Refs, warn func(string)) (*source, error) {
+func newSource(repo *ostree.Repo, refs ostree.Refs, digests digests, warn func(string)) (*source, error) {
 	var random [16]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
-	s := &source{
+	return &source{
 		repo:      repo,
 		refs:      refs,
+		digests:   digests,
 		secret:    report.EventsPrefix + hex.EncodeToString(random[:]),
 		config:    pullConfig(repo),
 		dirs:      append([]string{repo.Path()}, repo.Parents()...),
 		warn:      warn,
 		requested: make(chan struct{}),
-	}
-	if err := s.loadSummary(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	}, nil
 }
 
 // pullConfig returns a config with the settings that a pull looks at, and no
@@ -76,7 +74,7 @@ func pullConfig(repo *ostree.Repo) []byte {
 	return []byte(config)
 }
 
-// loadSummary takes the repository's summary if it shows the current refs, and
+// loadSummary is for whoever serves the source, before that. It takes the repository's summary if it shows the current refs, and
 // otherwise makes one. The repository itself is left alone: it may be
 // read-only, and rewriting a signed summary would break its signature.
 func (s *source) loadSummary() error {

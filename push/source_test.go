@@ -47,8 +47,11 @@ func TestSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	var warned []string
-	s, err := newSource(repo, refs, func(problem string) { warned = append(warned, problem) })
+	s, err := newSource(repo, refs, nil, func(problem string) { warned = append(warned, problem) })
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.loadSummary(); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(http.HandlerFunc(s.handle))

@@ -23,6 +23,8 @@ type streamPush struct {
 	src    *source
 	sink   report.Listener
 
+	upToDate *upToDate // of sink; set by run
+
 	// open opens a further session, and has do talk to its receiver.
 	open     func(ctx context.Context, do talker) error
 	channels *int // at most, the first one included; nil: as the round trip asks for
@@ -45,6 +47,9 @@ type streamPush struct {
 func newStreamPush(r *remote, cl commandLine) transport {
 	return &streamPush{remote: r, src: r.src, sink: r.said, channels: cl.Channels}
 }
+
+// fewRefs is how many refs are few: their commits are sent before the receiver has said which ones it has a use for.
+const fewRefs = 16
 
 // errNoStream says that the receiver does not greet.
 var errNoStream = errors.New("the receiver does not know the stream")
@@ -122,6 +127,7 @@ func (s *streamPush) run(ctx context.Context, stdin io.WriteCloser, stdout io.Re
 	}
 	greeted()
 	s.messages = make(chan stream.Message, 16)
+	s.upToDate = &upToDate{Listener: s.sink}
 	go s.listen()
 	defer s.keepAlive()()
 	err := s.push(ctx)
@@ -173,7 +179,7 @@ func (s *streamPush) listen() {
 		}
 		switch m := m.(type) {
 		case stream.Event:
-			report.Decode(m, s.sink)
+			report.Decode(m, s.upToDate)
 		case stream.Result:
 			s.sink.Ended(report.Ended(m))
 		default:
@@ -223,31 +229,41 @@ func (s *streamPush) push(ctx context.Context) error {
 }
 
 func (s *streamPush) course(ctx context.Context) error {
+	offer := s.offer()
+	if err := s.conn.SendAll(offer); err != nil {
+		return err
+	}
+	few := len(offer) <= fewRefs
+	if few { // that costs less than to wait for an answer
+		if err := s.sendCommits(ctx, offer); err != nil {
+			return err
+		}
+	}
 	hello, _, err := stream.Next[stream.Hello](s)
 	if err != nil {
 		return err
 	}
 	s.secret = hello.Join
-	states, err := readAll[stream.State](s)
+	state, err := s.readState(ctx, offer)
 	if err != nil {
 		return err
 	}
-	walk := s.walkState(ctx, states) // while the receiver judges
-	defer walk.stop()
-	if err := s.offer(ctx, states); err != nil {
-		return err
+	if !few {
+		if err := s.sendCommits(ctx, state.due); err != nil {
+			return err
+		}
 	}
 	asked := time.Now()
 	wanted, err := readAll[stream.Wanted](s)
 	s.roundTrip = time.Since(asked)
-	if err != nil || len(wanted) == 0 {
-		return err
-	}
-	w, err := walk.wait()
 	if err != nil {
 		return err
 	}
-	list, err := s.list(w, wanted)
+	if len(wanted) == 0 { // nothing is to move, and there may be no other result
+		s.upToDate.say()
+		return nil
+	}
+	list, err := s.list(ctx, wanted, state.bases)
 	if err != nil {
 		return err
 	}
@@ -318,41 +334,45 @@ func readAll[M interface {
 	}
 }
 
-// offer names the refs, and sends those of their commits that the receiver does
-// not have already.
-func (s *streamPush) offer(ctx context.Context, states stream.State) error {
-	known := map[ostree.Checksum]bool{}
-	for _, state := range states {
-		known[state.Commit] = true
-	}
-	var offers stream.Offer
-	var commits []ostree.Checksum
+// offer returns the refs that are pushed.
+func (s *streamPush) offer() stream.Offer {
+	var offer stream.Offer
 	for _, ref := range s.src.refs.Sorted() {
 		sum := s.src.refs[ref]
-		offers = append(offers, stream.RefOffer{Ref: ref, Commit: sum})
-		if !known[sum] {
-			known[sum] = true
-			commits = append(commits, sum)
-		}
+		offer = append(offer, stream.RefOffer{Ref: ref, Commit: sum, Digest: s.src.digests[sum]})
 	}
-	if err := s.conn.SendAll(offers); err != nil {
-		return err
-	}
-	for _, sum := range commits {
-		object, err := s.src.repo.CommitObject(sum)
-		if err != nil {
-			return fmt.Errorf("local repository: commit %s: %w", sum, err)
+	return offer
+}
+
+// sendCommits sends the commits of offered refs, each once.
+func (s *streamPush) sendCommits(ctx context.Context, offer stream.Offer) error {
+	sent := map[ostree.Checksum]bool{}
+	for _, o := range offer {
+		if sent[o.Commit] {
+			continue
 		}
-		detached, err := s.src.repo.DetachedMetadata(ctx, sum)
-		if err != nil {
-			return fmt.Errorf("local repository: commit %s: %w", sum, err)
+		sent[o.Commit] = true
+		if err := s.sendCommit(ctx, o.Commit); err != nil {
+			return fmt.Errorf("local repository: commit %s: %w", o.Commit, err)
 		}
-		if err := s.conn.Queue(stream.Commit{Sum: sum, Object: object, Detached: detached}); err != nil {
-			return fmt.Errorf("commit %s: %w", sum, err)
-		}
-		s.count(int64(len(object) + len(detached)))
 	}
 	return s.conn.End(stream.Commit{})
+}
+
+func (s *streamPush) sendCommit(ctx context.Context, sum ostree.Checksum) error {
+	object, err := s.src.repo.CommitObject(sum)
+	if err != nil {
+		return err
+	}
+	detached, err := s.src.repo.DetachedMetadata(ctx, sum)
+	if err != nil {
+		return err
+	}
+	if err := s.conn.Queue(stream.Commit{Sum: sum, Object: object, Detached: detached}); err != nil {
+		return err
+	}
+	s.count(int64(len(object) + len(detached)))
+	return nil
 }
 
 func (s *streamPush) count(bytes int64) {

@@ -43,12 +43,12 @@ func pushed(tb testing.TB) (repo *ostree.Repo, sums map[string]ostree.Checksum, 
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { repo.Close() })
-	refs, err := localRefs(context.Background(), repo, []string{"pushed"}, func(string) {})
+	refs, digests, err := localRefs(context.Background(), repo, []string{"pushed"}, func(string) {})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return repo, sums, func() *streamPush {
-		src, err := newSource(repo, refs, func(string) {})
+		src, err := newSource(repo, refs, digests, func(string) {})
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func pushed(tb testing.TB) (repo *ostree.Repo, sums map[string]ostree.Checksum, 
 // What a receiver may not answer is said, with the frame.
 func TestBadAnswers(t *testing.T) {
 	_, sums, start := pushed(t)
-	hello := func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.State{}) }
+	hello := func(c *stream.Conn) { c.Send(stream.Hello{}); c.SendAll(stream.State{{}}) }
 	var missing stream.Missing
 	for range 17 {
 		missing.Add(true)
@@ -75,6 +75,8 @@ func TestBadAnswers(t *testing.T) {
 	}{
 		{"a channel that has joined", func(c *stream.Conn) { c.Send(stream.Go{}) }, "what the receiver sends: a frame 'G' (Go) instead of 'H' (Hello)"},
 		{"no refs", func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.Wanted{}) }, "what the receiver sends: a frame 'W' (Wanted) instead of 'S' (State)"},
+		{"a state of too few refs", func(c *stream.Conn) { c.Send(stream.Hello{}); c.End(stream.State{}) }, "what the receiver sends: frames 'S' (State): 0 refs, and 1 were offered"},
+		{"a state of too many refs", func(c *stream.Conn) { c.Send(stream.Hello{}); c.SendAll(stream.State{{}, {}}) }, "what the receiver sends: frames 'S' (State): 2 refs, and 1 were offered"},
 		{"an offer of its own", func(c *stream.Conn) { hello(c); c.End(stream.Offer{}) }, "what the receiver sends: a frame 'O' (Offer), which only a pusher may send"},
 		{"another commit", func(c *stream.Conn) { hello(c); c.SendAll(stream.Wanted{sums["private"]}) }, "the receiver wants commit " + sums["private"].String() + ", which was not offered"},
 		{"more missing than listed", func(c *stream.Conn) { hello(c); c.SendAll(stream.Wanted{sums["pushed"]}); c.SendAll(missing) }, "what the receiver sends: frames 'M' (Missing): 3 bytes for 3 objects"},
@@ -105,7 +107,7 @@ func TestBusy(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- start().run(t.Context(), toReceiver, fromReceiver, func() {}) }()
 	c := stream.New(stream.Receiver, stdin, stdout)
-	err := errors.Join(c.Greet(), c.Send(stream.Hello{}), c.SendAll(stream.State{}))
+	err := errors.Join(c.Greet(), c.Send(stream.Hello{}), c.SendAll(stream.State{{}}))
 	for busy := 0; busy < 2 && err == nil; {
 		var m stream.Message
 		if m, err = c.Read(); m == (stream.Busy{}) {
@@ -142,7 +144,10 @@ func FuzzAnswers(f *testing.F) {
 		missing.Add(true)
 	}
 	add(c.Send(stream.Hello{Join: "x/y"}))
-	add(c.SendAll(stream.State{{Ref: "pushed", Commit: sums["pushed"]}}))
+	commit, err := repo.LoadCommit(sums["private"])
+	add(err)
+	commit.Close()
+	add(c.SendAll(stream.State{{Trees: []ostree.Tree{commit.Tree}}}))
 	head := bytes.Clone(answers.Bytes())
 	add(c.SendAll(stream.Wanted{sums["pushed"]}))
 	add(c.SendAll(missing))

@@ -27,6 +27,9 @@ func (t *tunnel) url(ctx context.Context) (string, error) {
 	if t.address != "" {
 		return t.address, nil
 	}
+	if err := t.remote.src.loadSummary(); err != nil {
+		return "", err
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("serve %s: %w", t.remote.src.repo.Path(), err)
@@ -78,7 +81,7 @@ func (t *tunnel) try(ctx context.Context, command []string) (o outcome, err erro
 		case <-ended:
 		}
 	}()
-	err = r.conn.run(ctx, command, r.args(url), stdout, stderr)
+	err = r.conn.run(ctx, command, append(r.args(url), r.named...), stdout, stderr)
 	close(ended)
 	wg.Wait()
 	stdout.flush()

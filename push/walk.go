@@ -2,20 +2,23 @@ package push
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"ostree-push/ostree"
-	"ostree-push/stream"
 )
 
-// walker lists the objects of trees, each once, and nothing before what it is
-// made of.
+// walker lists the objects of trees, each once, and nothing before what it is made of. It opens no tree below one that a base, a tree
+// which the receiver has, has at the same place.
 type walker struct {
-	ctx  context.Context
-	repo *ostree.Repo
-	seen map[seenKey]struct{}
-	emit func(ostree.ObjectName) error
+	ctx    context.Context
+	repo   *ostree.Repo
+	seen   map[seenKey]struct{} // listed, or the receiver's
+	emit   func(ostree.ObjectName) error
+	opened int // trees
+}
+
+func (s *streamPush) newWalker(ctx context.Context, emit func(ostree.ObjectName) error) *walker {
+	return &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}, emit: emit}
 }
 
 // seenKey is half of a checksum, which is enough to tell the objects of one
@@ -28,43 +31,23 @@ func keyOf(e ostree.ObjectName) (key seenKey) {
 	return key
 }
 
-// skipAll leaves out what is below the trees of the receiver's refs.
-func (w *walker) skipAll(states stream.State) error {
-	for _, state := range states {
-		if err := w.skip(state.Tree); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// skip leaves out what is below a tree of the receiver's, as far as it is here.
-func (w *walker) skip(tree ostree.Tree) error {
-	has, err := w.repo.HasObject(w.ctx, ostree.ObjectDirTree, tree.Contents)
-	if err != nil || !has {
-		return err
-	}
-	w.emit = func(ostree.ObjectName) error { return nil }
-	err = w.walk(tree)
-	if errors.Is(err, ostree.ErrNotFound) {
-		return nil // only a part of it is here
-	}
-	return err
-}
-
-func (w *walker) walkCommit(sum ostree.Checksum) error {
+// walkCommit lists what a commit consists of, beside a base, or nil.
+func (w *walker) walkCommit(sum ostree.Checksum, base *ostree.Tree) error {
 	commit, err := w.repo.LoadCommit(sum)
 	if err != nil {
 		return fmt.Errorf("local repository: commit %s: %w", sum, err)
 	}
 	commit.Close()
-	if err := w.walk(commit.Tree); err != nil {
+	if base != nil {
+		w.skip(*base)
+	}
+	if err := w.walk(commit.Tree, base); err != nil {
 		return fmt.Errorf("local repository: commit %s: %w", sum, err)
 	}
 	return nil
 }
 
-func (w *walker) walk(tree ostree.Tree) error {
+func (w *walker) walk(tree ostree.Tree, base *ostree.Tree) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -74,21 +57,58 @@ func (w *walker) walk(tree ostree.Tree) error {
 	if _, seen := w.seen[keyOf(ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: tree.Contents})]; seen {
 		return nil
 	}
-	files, dirs, err := w.repo.DirTree(tree.Contents)
+	files, dirs, err := w.open(tree.Contents)
 	if err != nil {
 		return err
 	}
+	bases := w.openBase(base)
 	for _, sum := range files {
 		if err := w.visit(ostree.ObjectFile, sum); err != nil {
 			return err
 		}
 	}
 	for _, dir := range dirs {
-		if err := w.walk(dir); err != nil {
+		if err := w.walk(dir.Tree, bases[dir.Name]); err != nil {
 			return err
 		}
 	}
 	return w.visit(ostree.ObjectDirTree, tree.Contents)
+}
+
+func (w *walker) open(tree ostree.Checksum) ([]ostree.Checksum, []ostree.Dir, error) {
+	w.opened++
+	return w.repo.DirTree(tree)
+}
+
+// openBase leaves out of the list what a base names, and returns the directories in it, by their names. Only a part of it
+// may be here, and what is wrong with that is wrong with nothing that is pushed.
+func (w *walker) openBase(base *ostree.Tree) map[string]*ostree.Tree {
+	if base == nil {
+		return nil
+	}
+	files, dirs, err := w.open(base.Contents)
+	if err != nil {
+		return nil
+	}
+	for _, sum := range files {
+		w.mark(ostree.ObjectFile, sum)
+	}
+	bases := make(map[string]*ostree.Tree, len(dirs))
+	for i := range dirs {
+		w.skip(dirs[i].Tree)
+		bases[dirs[i].Name] = &dirs[i].Tree
+	}
+	return bases
+}
+
+// skip leaves a tree of the receiver's out of the list.
+func (w *walker) skip(tree ostree.Tree) {
+	w.mark(ostree.ObjectDirTree, tree.Contents)
+	w.mark(ostree.ObjectDirMeta, tree.Meta)
+}
+
+func (w *walker) mark(t ostree.ObjectType, sum ostree.Checksum) {
+	w.seen[keyOf(ostree.ObjectName{Type: t, Sum: sum})] = struct{}{}
 }
 
 func (w *walker) visit(t ostree.ObjectType, sum ostree.Checksum) error {
@@ -98,38 +118,4 @@ func (w *walker) visit(t ostree.ObjectType, sum ostree.Checksum) error {
 	}
 	w.seen[keyOf(e)] = struct{}{}
 	return w.emit(e)
-}
-
-// stateWalk is a walk of the trees that the receiver has, going on.
-type stateWalk struct {
-	walker *walker
-	cancel context.CancelFunc
-	err    error
-	done   chan struct{}
-}
-
-func (s *streamPush) walkState(ctx context.Context, states stream.State) *stateWalk {
-	ctx, cancel := context.WithCancel(ctx)
-	walk := &stateWalk{
-		walker: &walker{ctx: ctx, repo: s.src.repo, seen: map[seenKey]struct{}{}},
-		cancel: cancel,
-		done:   make(chan struct{}),
-	}
-	go func() {
-		defer close(walk.done)
-		walk.err = walk.walker.skipAll(states)
-	}()
-	return walk
-}
-
-// wait returns the walker, at the end of the walk.
-func (w *stateWalk) wait() (*walker, error) {
-	<-w.done
-	return w.walker, w.err
-}
-
-// stop ends the walk. The walker is not to be used after that.
-func (w *stateWalk) stop() {
-	w.cancel()
-	<-w.done
 }

@@ -34,7 +34,7 @@ func (cl *commandLine) runJoin(ctx context.Context, p process) error {
 func (cl *commandLine) join(ctx context.Context, p process, pusher *upload.Pusher, secret string, secretErr error) (err error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Joins = cl.Repo, cl.transport(), true
-	s, err := p.begin(entry)
+	s, err := p.begin(entry, nil)
 	if err != nil {
 		return err
 	}

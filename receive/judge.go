@@ -3,8 +3,6 @@ package receive
 import (
 	"context"
 	"fmt"
-	"maps"
-	"path"
 
 	"ostree-push/cli"
 	"ostree-push/ostree"
@@ -32,7 +30,7 @@ func (v *verdict) accepted() bool {
 // verdicts are those of all refs, in their order.
 type verdicts struct {
 	all     []verdict
-	current ostree.Refs // nothing to do for these
+	current []currentRef // nothing to do for these
 }
 
 func (vs *verdicts) accepted() []verdict {
@@ -76,9 +74,9 @@ func (vs *verdicts) giveUp(reason string) {
 
 // report says what became, or in a dry run would become, of each ref.
 func (vs *verdicts) report(sink report.Sink) {
-	for _, ref := range vs.current.Sorted() {
-		sum := vs.current[ref].String()
-		sink.Ref(report.Ref{Ref: ref, Status: report.UpToDate, Old: sum, New: sum, Received: sum})
+	for _, c := range vs.current {
+		shows := c.shows.String()
+		sink.Ref(report.Ref{Ref: c.ref, Status: report.UpToDate, Old: shows, New: shows, Received: c.received.String()})
 	}
 	for i := range vs.all {
 		sink.Ref(vs.all[i].result())
@@ -103,9 +101,9 @@ func (v *verdict) result() report.Ref {
 // judge compares each offer with the target's current commit, and hands every
 // verdict to announce.
 func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verdict)) (*verdicts, error) {
-	list, err := r.target.ListRefs(ctx)
+	list, err := r.target.ReadRefs(ctx, wanted.refs())
 	if err != nil {
-		return nil, fmt.Errorf("list refs: %w", err)
+		return nil, fmt.Errorf("read refs: %w", err)
 	}
 	vs := &verdicts{current: wanted.current}
 	for _, offer := range wanted.offers {
@@ -121,7 +119,7 @@ func (r *receiver) judge(ctx context.Context, wanted *offers, announce func(verd
 			return nil, err
 		}
 	}
-	if err := r.checkNames(vs, list.All()); err != nil {
+	if err := r.checkNames(ctx, vs); err != nil {
 		return nil, err
 	}
 	return vs, r.checkCanMove(vs.due())
@@ -199,36 +197,6 @@ func (r *receiver) judgeOne(o offer, list *ostree.RefList) verdict {
 	return v
 }
 
-// checkNames returns an error if an accepted ref could not be set because its
-// name is a directory of another ref's, or the other way round. libostree would
-// notice when it has set others already.
-func (r *receiver) checkNames(vs *verdicts, have ostree.Refs) error {
-	all := maps.Clone(have)
-	for _, v := range vs.accepted() {
-		all[v.ref] = v.commit.Checksum
-	}
-	for _, ref := range all.Sorted() {
-		for dir := path.Dir(string(ref)); dir != "."; dir = path.Dir(dir) {
-			if _, ok := all[ostree.Ref(dir)]; ok {
-				return r.clash(ostree.Ref(dir), ref)
-			}
-		}
-	}
-	return nil
-}
-
-// clash says that two refs cannot both exist. One that the pusher may not see is not named.
-func (r *receiver) clash(dir, below ostree.Ref) error {
-	const alone = "ref %s cannot exist beside another ref of the repository"
-	switch {
-	case !r.config.AllowsRef(string(dir)):
-		return fmt.Errorf(alone, below)
-	case !r.config.AllowsRef(string(below)):
-		return fmt.Errorf(alone, dir)
-	}
-	return fmt.Errorf("refs %s and %s cannot both exist in a repository", dir, below)
-}
-
 // compare judges a ref that exists: its commit is replaced only by a strictly
 // newer one with other content, unless that is forced.
 func compare(o offer, current *ostree.Commit, force bool) verdict {
@@ -270,7 +238,7 @@ func sameButForTime(received, current *ostree.Commit) bool {
 		c.Timestamp = 0
 		return &c
 	}
-	return publishedDigest(timeless(*received)) == publishedDigest(timeless(*current))
+	return timeless(*received).PublishedDigest() == timeless(*current).PublishedDigest()
 }
 
 // announce says why a ref should not move, and if it does all the same.

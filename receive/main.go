@@ -203,7 +203,11 @@ func (cl *commandLine) runTunnel(ctx context.Context, p process) error {
 // receiveFor receives for a pusher of ours, which say tells what happens, and returns how that ended as the pusher is to be told.
 func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Events, pusher *upload.Pusher) (end report.Ended, err error) {
 	defer keepAlive(p.beat(), say)()
-	s, err := cl.begin(p.Limits)
+	var asked func(context.Context) []string
+	if pusher != nil && len(cl.Refs) == 0 {
+		asked = pusher.Asked
+	}
+	s, err := cl.begin(p.Limits, asked)
 	if err != nil {
 		return ended(err, false), err
 	}
@@ -211,7 +215,11 @@ func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Ev
 		err = s.end(ctx, err, recover())
 		end = ended(err, s.entry.Moved())
 	}()
-	sink := s.record(say.AtLeast(cl.eventLevel(s.config)))
+	var events report.Sink = say.AtLeast(cl.eventLevel(s.config))
+	if pusher != nil {
+		events = pusher.Sink(events)
+	}
+	sink := s.record(events)
 	output := report.NewLines(func(line string) { sink.Log(report.Info, line) })
 	defer output.Flush()
 	_, err = s.serve(ctx, request{cl.URL, pusher, cl.Refs}, sink, output)
@@ -220,7 +228,7 @@ func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Ev
 
 // runText receives from a URL for somebody who reads text.
 func (cl *commandLine) runText(ctx context.Context, p process) (err error) {
-	s, err := cl.begin(p.Limits)
+	s, err := cl.begin(p.Limits, nil)
 	if err != nil {
 		return err
 	}
@@ -295,10 +303,10 @@ func keepAlive(every time.Duration, say *report.Events) (stop func()) {
 }
 
 // begin begins a session for what the command line asks for.
-func (cl *commandLine) begin(limits Limits) (*session, error) {
+func (cl *commandLine) begin(limits Limits, asked func(context.Context) []string) (*session, error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, cl.transport(), cl.Refs
-	s, err := limits.begin(entry)
+	s, err := limits.begin(entry, asked)
 	if err != nil {
 		return nil, err
 	}

@@ -77,8 +77,8 @@ func (r *receiver) bindings(ref ostree.Ref, received ostree.Checksum) ostree.Met
 		edit.Remove = append(edit.Remove, ostree.MetaCollectionBinding)
 	}
 	if isFlatpak(ref) {
-		edit.Strings[metaFlatpakRef] = string(ref)
-		edit.Strings[metaFlatpakFrom] = received.String()
+		edit.Strings[ostree.MetaFlatpakRef] = string(ref)
+		edit.Strings[ostree.MetaFlatpakFrom] = received.String()
 	}
 	return edit
 }

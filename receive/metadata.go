@@ -67,10 +67,15 @@ func mergeRefs(a, b []ostree.Ref) []ostree.Ref {
 	return slices.Compact(all)
 }
 
+// updatesSummary reports whether a repository wants its summary updated with each change of a ref.
+func updatesSummary(target *ostree.Repo) bool {
+	return target.CoreOption("auto-update-summary") == "true" || target.CoreOption("commit-update-summary") == "true"
+}
+
 // autoSummary updates the metadata of a repository that wants that with each change of a ref,
 // whatever the receiver is configured to do: libostree would have done it.
 func (r *receiver) autoSummary(ctx context.Context, moved []ostree.Ref) error {
-	if r.target.CoreOption("auto-update-summary") != "true" && r.target.CoreOption("commit-update-summary") != "true" {
+	if !updatesSummary(r.target) {
 		return nil
 	}
 	refs, bad, err := r.goodRefs(ctx)

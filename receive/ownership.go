@@ -80,11 +80,13 @@ func checkWritableAll(at *locate.Location) error {
 			}
 		}
 	}
-	if err := checkStaging(at); err != nil {
-		return err
-	}
-	// The summary lists all refs, whichever of them move. What else may be wrong with a ref does not keep others
-	// from moving.
+	return checkStaging(at)
+}
+
+// checkRefsReadable returns an error that names the first ref of a repository which this account may not read: a summary lists all,
+// whichever of them move. What else may be wrong with a ref does not keep others from moving.
+func checkRefsReadable(at *locate.Location) error {
+	repo := at.Path()
 	return filepath.WalkDir(filepath.Join(repo, "refs/heads"), func(path string, entry fs.DirEntry, err error) error {
 		mode := uint32(toRead)
 		if err != nil || entry.IsDir() {

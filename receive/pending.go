@@ -103,12 +103,12 @@ func (r *receiver) stillPending(ctx context.Context) ([]ostree.Ref, error) {
 	if err != nil || p == nil {
 		return nil, err
 	}
-	refs, err := r.target.Refs(ctx)
+	list, err := r.target.ReadRefs(ctx, p.Refs)
 	if err != nil {
-		return nil, fmt.Errorf("list refs: %w", err)
+		return nil, fmt.Errorf("read refs: %w", err)
 	}
 	return slices.DeleteFunc(p.Refs, func(ref ostree.Ref) bool {
-		_, ok := refs[ref]
+		_, ok := list.Refs[ref]
 		return !ok
 	}), nil
 }

@@ -51,7 +51,7 @@ func speaksProto0(name string, args []string) bool {
 func (cl *proto0Line) run(ctx context.Context, p process) (err error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = cl.Repo, "protocol-0"
-	s, err := p.begin(entry)
+	s, err := p.begin(entry, nil)
 	if err != nil {
 		return err
 	}
@@ -162,12 +162,8 @@ func (z *proto0Receiver) receiveUpdate(ctx context.Context) (wanted bool, err er
 		return false, z.refuse(cli.Hint(errors.New("clients of protocol 0 are not served here"),
 			"use a newer ostree-push; protocol_0 in the server's configuration allows old ones"))
 	}
-	refs, err := z.target.Refs(ctx)
-	if err != nil {
-		return false, fmt.Errorf("list refs: %w", err)
-	}
 	if z.updates, err = parseUpdates(args); err == nil {
-		err = z.checkUpdates(refs)
+		err = z.checkUpdates(ctx)
 	}
 	if err != nil {
 		return false, z.refuse(err)
@@ -216,7 +212,7 @@ func parseUpdates(args ostree.Vardict) ([]proto0Update, error) {
 
 // checkUpdates asks the policy, and compares what the client takes for the current
 // commits with what they are, which is for no others to know.
-func (z *proto0Receiver) checkUpdates(have ostree.Refs) error {
+func (z *proto0Receiver) checkUpdates(ctx context.Context) error {
 	var names []ostree.Ref
 	for _, u := range z.updates {
 		if generated(u.ref) {
@@ -227,9 +223,13 @@ func (z *proto0Receiver) checkUpdates(have ostree.Refs) error {
 	if err := z.checkRefs(names); err != nil {
 		return err
 	}
+	have, err := z.target.ReadRefs(ctx, names)
+	if err != nil {
+		return fmt.Errorf("read refs: %w", err)
+	}
 	vs := verdicts{}
 	for _, u := range z.updates {
-		current, ok := have[u.ref]
+		current, ok := have.Refs[u.ref]
 		switch {
 		case ok && current != u.old:
 			return fmt.Errorf("Branch %s is at %s, not %s", u.ref, current, u.old)
@@ -240,7 +240,7 @@ func (z *proto0Receiver) checkUpdates(have ostree.Refs) error {
 			offer: offer{ref: u.ref, commit: &ostree.Commit{Checksum: u.new}}, status: report.New,
 		})
 	}
-	return z.checkNames(&vs, have)
+	return z.checkNames(ctx, &vs)
 }
 
 // judgeArrived judges as soon as all new commits are there, when the client can still be told.

@@ -24,6 +24,7 @@ type receiver struct {
 	output io.Writer // of programs that are run
 	target *ostree.Repo
 	keys   *sign.Keys
+	warned bool // of bad refs
 }
 
 // open reads the keys, and opens the repository.
@@ -32,7 +33,7 @@ func (s *session) open(sink report.Sink, output io.Writer) (*receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := openTarget(s.repo)
+	target, err := openTarget(s.repo, s.config.Update)
 	if err != nil {
 		keys.Close()
 		return nil, err
@@ -95,9 +96,6 @@ func (r *receiver) receive(ctx context.Context, from origin, names []string) (to
 	if err := r.verify(ctx, q, wanted); err != nil {
 		return totals, err
 	}
-	if err := r.warnOfBadRefs(ctx); err != nil {
-		return totals, err
-	}
 	verdicts, err := r.judge(ctx, wanted, r.announce)
 	if err != nil {
 		return totals, err
@@ -124,31 +122,32 @@ func (r *receiver) receive(ctx context.Context, from origin, names []string) (to
 
 // receiveCommits has the source offer its refs, chooses those that are wanted, and brings their commits into the quarantine.
 func (r *receiver) receiveCommits(ctx context.Context, q *quarantine.Quarantine, source source, names []string) (*offers, error) {
-	have, err := r.target.Refs(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list refs: %w", err)
-	}
-	offered, err := source.Refs(ctx, r.visible(have))
+	offered, digests, err := source.Refs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	wanted, current, err := r.choose(ctx, offered, names)
+	r.noteAsked(ctx)
+	chosen, err := r.choose(ctx, offered, digests, names)
 	if err != nil {
 		return nil, err
 	}
 	var commits []ostree.Checksum
-	for _, ref := range wanted.Sorted() {
-		commits = append(commits, wanted[ref])
+	for _, ref := range chosen.wanted.Sorted() {
+		commits = append(commits, chosen.wanted[ref])
 	}
-	if err := source.Commits(ctx, commits); err != nil {
+	current := ostree.Refs{}
+	for _, c := range chosen.current {
+		current[c.ref] = c.shows
+	}
+	if err := source.Commits(ctx, commits, current, r.trees(chosen)); err != nil {
 		return nil, err
 	}
-	return loadOffers(q, wanted, current)
+	return loadOffers(q, chosen.wanted, chosen.current)
 }
 
 // openTarget opens the repository to receive into, by an absolute path, since its
-// quarantine refers to it by that.
-func openTarget(at *locate.Location) (*ostree.Repo, error) {
+// quarantine refers to it by that. update is whether its metadata is to be updated.
+func openTarget(at *locate.Location, update bool) (*ostree.Repo, error) {
 	name := report.Printable(at.Name)
 	target, err := ostree.Open(at.Path())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,6 +157,9 @@ func openTarget(at *locate.Location) (*ostree.Repo, error) {
 		return nil, fmt.Errorf("open repo %s: %w", name, err)
 	}
 	err = checkWritableAll(at)
+	if err == nil && (update || updatesSummary(target)) {
+		err = checkRefsReadable(at)
+	}
 	if err == nil {
 		err = checkLocks(target)
 	}

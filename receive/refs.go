@@ -52,7 +52,7 @@ func (r *receiver) hides(refs ostree.Refs) bool {
 }
 
 // goodRefs returns the refs of the target that show a commit which is there and can be read, and what is wrong with the
-// others: no summary can be made of them.
+// others: no summary can be made of them. It says so, the first time.
 func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostree.Ref]error, err error) {
 	list, err := r.target.ListRefs(ctx)
 	if err != nil {
@@ -72,15 +72,15 @@ func (r *receiver) goodRefs(ctx context.Context) (good ostree.Refs, bad map[ostr
 		delete(good, ref)
 		bad[ref] = err
 	}
+	if !r.warned {
+		r.warned = true
+		r.warnOfBadRefs(bad)
+	}
 	return good, bad, nil
 }
 
 // warnOfBadRefs says which of the refs that the pusher may know of show no commit. They are left out.
-func (r *receiver) warnOfBadRefs(ctx context.Context) error {
-	_, bad, err := r.goodRefs(ctx)
-	if err != nil {
-		return err
-	}
+func (r *receiver) warnOfBadRefs(bad map[ostree.Ref]error) {
 	var warnings []string
 	for ref, err := range bad {
 		if r.config.AllowsRef(string(ref)) {
@@ -98,5 +98,4 @@ func (r *receiver) warnOfBadRefs(ctx context.Context) error {
 			break
 		}
 	}
-	return nil
 }

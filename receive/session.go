@@ -27,11 +27,13 @@ type session struct {
 	warnings []string // of the configuration, and of what the command line asks for in vain
 	entry    *audit.Entry
 	log      *audit.Log
+
+	asked func(context.Context) []string // tells which refs are asked for, where the command line does not; nil: it does
 }
 
 // begin finds the repository that entry names, and the policy for it. The audit log gets the entry, whatever comes of
-// that; if there is to be a log that cannot be written, nothing is done.
-func (l Limits) begin(entry *audit.Entry) (*session, error) {
+// that; if there is to be a log that cannot be written, nothing is done. asked tells which refs are asked for, if entry does not.
+func (l Limits) begin(entry *audit.Entry, asked func(context.Context) []string) (*session, error) {
 	policy, err := l.load()
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func (l Limits) begin(entry *audit.Entry) (*session, error) {
 		}
 		return nil, errors.Join(findErr, err)
 	}
-	s := &session{repo: at, config: c, warnings: policy.Warnings(), entry: entry, log: log}
+	s := &session{repo: at, config: c, warnings: policy.Warnings(), entry: entry, log: log, asked: asked}
 	if findErr != nil {
 		return nil, s.end(context.Background(), findErr, nil)
 	}
@@ -79,6 +81,7 @@ func (s *session) end(ctx context.Context, err error, panicked any) error {
 	} else if !s.entry.Moved() && isEnd(ctx, err) {
 		err = patience.Cause(ctx, err)
 	}
+	s.noteAsked(ctx)
 	// What comes of a receive that was joined has an entry of its own.
 	if err != nil || !s.entry.Joins {
 		s.entry.Finish(err)
@@ -88,6 +91,16 @@ func (s *session) end(ctx context.Context, err error, panicked any) error {
 		panic(panicked)
 	}
 	return err
+}
+
+// noteAsked notes for the audit log which refs are asked for. A pusher may offer a great many.
+func (s *session) noteAsked(ctx context.Context) {
+	const most = 1000
+	if s.asked == nil || s.log == nil {
+		return
+	}
+	refs := s.asked(ctx)
+	s.entry.Asked = refs[:min(len(refs), most)]
 }
 
 // isEnd reports whether an error is no more than that all is over.

@@ -15,14 +15,15 @@ import (
 // receive: then only Close is. What has arrived is of use to the next receive, unless the error
 // is one of quarantine.IsFault.
 type source interface {
-	// Refs returns the refs that are offered, and their commits. have is what those refs of the target show which the
-	// source may know of: it need not bring what these commits consist of.
-	Refs(ctx context.Context, have ostree.Refs) (ostree.Refs, error)
+	// Refs returns the refs that are offered, and their commits; and, of the refs of which the source tells that, the
+	// digests of what these commits publish.
+	Refs(ctx context.Context) (ostree.Refs, map[ostree.Ref]ostree.Digest, error)
 
 	// Commits brings commits, of refs that Refs has returned, into the quarantine: the commit objects, which have been
 	// compared with their checksums, and their detached metadata. There may be none. A commit that it does not
-	// bring is no error here: the target may have it. It may bring others of those that Refs has returned as well.
-	Commits(ctx context.Context, commits []ostree.Checksum) error
+	// bring is no error here: the target may have it. The source is told of what it need not bring: current has those of the
+	// refs that are up to date, and what they show; trees returns trees that the target has for another ref, the likeliest first.
+	Commits(ctx context.Context, commits []ostree.Checksum, current ostree.Refs, trees func(ostree.Ref) []ostree.Tree) error
 
 	// Objects brings into the quarantine what commits, which are there, consist of and the target does not have, as far as
 	// the source tells without being asked. There may be no commits, which tells the source that nothing

@@ -126,11 +126,7 @@ func (p testPusher) run() error {
 	if _, _, err := stream.Next[stream.Hello](p.conn); err != nil {
 		return err
 	}
-	state, err := seriesOf[stream.State](p.conn)
-	if err != nil {
-		return err
-	}
-	if err := p.offer(repo, state); err != nil {
+	if err := p.offer(repo); err != nil {
 		return err
 	}
 	wanted, err := seriesOf[stream.Wanted](p.conn)
@@ -165,25 +161,30 @@ func seriesOf[M interface {
 	}
 }
 
-// offer offers all refs, and sends the commits of those that the receiver does not show.
-func (p testPusher) offer(repo *ostree.Repo, state stream.State) error {
+// offer offers all refs, and sends the commits of those that are not up to date.
+func (p testPusher) offer(repo *ostree.Repo) error {
 	refs, err := repo.Refs(p.ctx)
 	if err != nil {
 		return err
 	}
-	shown := map[ostree.Checksum]bool{}
-	for _, s := range state {
-		shown[s.Commit] = true
-	}
 	var offer stream.Offer
 	for _, ref := range refs.Sorted() {
-		offer = append(offer, stream.RefOffer{Ref: ref, Commit: refs[ref]})
+		commit, err := repo.LoadCommit(refs[ref])
+		if err != nil {
+			return err
+		}
+		offer = append(offer, stream.RefOffer{Ref: ref, Commit: refs[ref], Digest: commit.PublishedDigest()})
+		commit.Close()
 	}
 	if err := p.conn.SendAll(offer); err != nil {
 		return err
 	}
-	for _, o := range offer {
-		if shown[o.Commit] {
+	state, err := seriesOf[stream.State](p.conn)
+	if err != nil || len(state) != len(offer) {
+		return fmt.Errorf("the state of %d refs, and %d were offered: %w", len(state), len(offer), err)
+	}
+	for i, o := range offer {
+		if state[i].UpToDate {
 			continue
 		}
 		object, err := repo.CommitObject(o.Commit)
@@ -321,17 +322,33 @@ func bring(t *testing.T, ctx context.Context, open openSource, prepare func(from
 // refs takes what is offered.
 func (b *bringing) refs() {
 	b.t.Helper()
-	refs, err := b.source.Refs(b.t.Context(), ostree.Refs{})
+	refs, digests, err := b.source.Refs(b.t.Context())
 	if err != nil || len(refs) != 1 || refs["main"] != b.commit {
 		b.t.Fatalf("offered %v, %v", refs, err)
 	}
+	repo, err := ostree.Open(b.from)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer repo.Close()
+	commit, err := repo.LoadCommit(b.commit)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer commit.Close()
+	if digest, tells := digests["main"]; tells && digest != commit.PublishedDigest() {
+		b.t.Errorf("the digest is told as %x", digest)
+	}
 }
+
+// noTrees is what a target has of a ref that it does not have.
+func noTrees(ostree.Ref) []ostree.Tree { return nil }
 
 // commits brings the commit.
 func (b *bringing) commits() {
 	b.t.Helper()
 	b.refs()
-	if err := b.source.Commits(b.t.Context(), []ostree.Checksum{b.commit}); err != nil {
+	if err := b.source.Commits(b.t.Context(), []ostree.Checksum{b.commit}, nil, noTrees); err != nil {
 		b.t.Fatal(err)
 	}
 	commit := ostree.ObjectName{Type: ostree.ObjectCommit, Sum: b.commit}
@@ -369,14 +386,15 @@ func bringsAll(t *testing.T, open openSource) {
 func bringsNothing(t *testing.T, open openSource) {
 	b := bring(t, t.Context(), open, nil)
 	b.refs()
-	err := b.source.Commits(t.Context(), nil)
+	// The commit would be another one if it had been pushed.
+	err := b.source.Commits(t.Context(), nil, ostree.Refs{"main": {1}}, noTrees)
 	if err == nil {
 		err = b.source.Objects(t.Context(), nil)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := filepath.Glob(filepath.Join(b.q.Dir().Name(), "objects/??/*.filez"))
+	found, err := filepath.Glob(filepath.Join(b.q.Dir().Name(), "objects/??/*"))
 	if err != nil || len(found) > 0 {
 		t.Errorf("brought %v, %v", found, err)
 	}
@@ -448,7 +466,7 @@ func saysTheCause(t *testing.T, open openSource) {
 	b := bring(t, ctx, open, nil)
 	gone := errors.New("gone")
 	cancel(gone)
-	_, err := b.source.Refs(ctx, ostree.Refs{})
+	_, _, err := b.source.Refs(ctx)
 	if !errors.Is(err, gone) || quarantine.IsFault(err) {
 		t.Errorf("cancelled: %v", err)
 	}

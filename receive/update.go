@@ -71,7 +71,7 @@ func (cl *updateLine) repos(limits Limits) ([]string, error) {
 func (cl *updateLine) update(ctx context.Context, p process, repo string) (err error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport = repo, audit.ByHand
-	s, err := p.begin(entry)
+	s, err := p.begin(entry, nil)
 	if err != nil {
 		return err
 	}
@@ -138,14 +138,8 @@ func (s *session) updateAll(ctx context.Context, text *report.Text) (signed ostr
 // signRefs gives the commits that refs show the signatures of this repository's keys, and returns the refs whose
 // commits have got any.
 func (r *receiver) signRefs(ctx context.Context) (signed ostree.Refs, err error) {
-	if err := r.warnOfBadRefs(ctx); err != nil {
-		return nil, err
-	}
-	if !r.keys.Signs() {
-		return nil, nil
-	}
 	refs, _, err := r.goodRefs(ctx)
-	if err != nil {
+	if err != nil || !r.keys.Signs() {
 		return nil, err
 	}
 	signed = ostree.Refs{}

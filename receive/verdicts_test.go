@@ -25,9 +25,9 @@ func (r *results) Ref(ref report.Ref)       { r.refs = append(r.refs, ref) }
 func TestVerdictsReport(t *testing.T) {
 	sum := func(n byte) ostree.Checksum { return ostree.Checksum{n} }
 	offered := func(ref ostree.Ref) offer { return offer{ref: ref, commit: &ostree.Commit{Checksum: sum(2)}} }
-	old, received, merged := sum(1).String(), sum(2).String(), sum(3).String()
+	old, received, merged, same := sum(1).String(), sum(2).String(), sum(3).String(), sum(4).String()
 	vs := &verdicts{
-		current: ostree.Refs{"z": sum(1), "y": sum(1)},
+		current: []currentRef{{"y", sum(1), sum(1)}, {"z", sum(1), sum(4)}},
 		all: []verdict{
 			{offer: offered("dry-new"), status: report.New},
 			{offer: offered("dry-updated"), status: report.Updated, current: sum(1)},
@@ -42,7 +42,7 @@ func TestVerdictsReport(t *testing.T) {
 	vs.report(&got)
 	want := []report.Ref{
 		{Ref: "y", Status: report.UpToDate, Old: old, New: old, Received: old},
-		{Ref: "z", Status: report.UpToDate, Old: old, New: old, Received: old},
+		{Ref: "z", Status: report.UpToDate, Old: old, New: old, Received: same},
 		{Ref: "dry-new", Status: report.New, Received: received},
 		{Ref: "dry-updated", Status: report.Updated, Old: old, Received: received},
 		{Ref: "new", Status: report.New, New: merged, Received: received},

@@ -47,8 +47,8 @@ func checkBinding(o offer) error {
 	if !slices.Contains(bound, string(o.ref)) {
 		return fmt.Errorf("ref %s: commit %s is bound to %s, not to this ref", o.ref, o.commit.Checksum, report.Printable(report.Shortened(strings.Join(bound, ", "), maxShown)))
 	}
-	if ref, ok := o.commit.MetaString(metaFlatpakRef); ok && ref != string(o.ref) {
-		return fmt.Errorf("ref %s: commit %s is of %s by its %s, not of this ref", o.ref, o.commit.Checksum, report.Printable(report.Shortened(ref, maxShown)), metaFlatpakRef)
+	if ref, ok := o.commit.MetaString(ostree.MetaFlatpakRef); ok && ref != string(o.ref) {
+		return fmt.Errorf("ref %s: commit %s is of %s by its %s, not of this ref", o.ref, o.commit.Checksum, report.Printable(report.Shortened(ref, maxShown)), ostree.MetaFlatpakRef)
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (w *treeWalk) walkTree(sum ostree.Checksum, depth int) (height int, err err
 		}
 	}
 	for _, dir := range dirs {
-		below, err := w.tree(dir, depth+1)
+		below, err := w.tree(dir.Tree, depth+1)
 		if err != nil {
 			return 0, err
 		}

@@ -100,6 +100,8 @@ func (d *decoder) uint32() uint32            { return binary.BigEndian.Uint32(d.
 func (d *decoder) uint64() uint64            { return binary.BigEndian.Uint64(d.take(8)) }
 func (d *decoder) checksum() ostree.Checksum { return ostree.Checksum(d.take(len(ostree.Checksum{}))) }
 
+func (d *decoder) digest() ostree.Digest { return ostree.Digest(d.take(len(ostree.Digest{}))) }
+
 func (d *decoder) tree() (t ostree.Tree) {
 	t.Contents = d.checksum()
 	t.Meta = d.checksum()

@@ -199,6 +199,12 @@ func protocolError(format string, args ...any) error {
 	return &ProtocolError{fmt.Sprintf(format, args...)}
 }
 
+// Wrong returns the *ProtocolError that frames with messages like M say what they cannot.
+func Wrong[M Message](format string, args ...any) error {
+	var m M
+	return protocolError("frames %v: "+format, append([]any{m.Kind()}, args...)...)
+}
+
 // Read reads a message. It is a *ProtocolError if the other side may not send it, or not
 // now, and ErrEnded if there is no more.
 func (c *Conn) Read() (Message, error) {

@@ -5,8 +5,8 @@
 //	pusher                         receiver
 //	                               the greeting
 //	                               H  how further channels join
-//	                               S… the refs that it has
 //	O… the refs that are pushed
+//	                               S… what it has of those
 //	C… their commits
 //	                               W… the commits whose content it wants
 //	L… the objects of those
@@ -17,7 +17,7 @@
 //	D… those objects; and so on, until it lacks none
 //	                               R  how it ended
 //
-// Where no content is wanted, R follows W. Frames with … come any number of times, with an
+// If the refs are few, the pusher sends C without waiting for S. Where no content is wanted, R follows W. Frames with … come any number of times, with an
 // empty one after the last. The receiver may send E, an event, at any time, and R, if it
 // fails; the pusher may send B, that it is at work, and F, why it gives up.
 //
@@ -111,39 +111,6 @@ func (m Hello) Kind() Kind           { return 'H' }
 func (m Hello) encode(e *encoder)    { e.restText(m.Join) }
 func decodeHello(d *decoder) Message { return Hello{d.restText()} }
 
-// State has refs of the receiver which the pusher may push.
-type State []RefState
-
-// RefState is a ref of the receiver, and the commit that it shows.
-type RefState struct {
-	Ref       ostree.Ref
-	Commit    ostree.Checksum
-	Timestamp uint64 // in seconds since 1970
-	Tree      ostree.Tree
-}
-
-// Kind returns 'S'.
-func (m State) Kind() Kind { return 'S' }
-func (m State) count() int { return len(m) }
-
-func (m State) encode(e *encoder) {
-	for _, r := range m {
-		e.item()
-		e.text(string(r.Ref))
-		e.checksum(r.Commit)
-		e.uint64(r.Timestamp)
-		e.tree(r.Tree)
-	}
-}
-
-func decodeState(d *decoder) Message {
-	var m State
-	for d.more() {
-		m = append(m, RefState{Ref: d.ref(), Commit: d.checksum(), Timestamp: d.uint64(), Tree: d.tree()})
-	}
-	return m
-}
-
 // Offer has refs that are pushed.
 type Offer []RefOffer
 
@@ -151,6 +118,7 @@ type Offer []RefOffer
 type RefOffer struct {
 	Ref    ostree.Ref
 	Commit ostree.Checksum
+	Digest ostree.Digest // of what the commit publishes
 }
 
 // Kind returns 'O'.
@@ -162,15 +130,87 @@ func (m Offer) encode(e *encoder) {
 		e.item()
 		e.text(string(r.Ref))
 		e.checksum(r.Commit)
+		e.rest(r.Digest[:])
 	}
 }
 
 func decodeOffer(d *decoder) Message {
 	var m Offer
 	for d.more() {
-		m = append(m, RefOffer{Ref: d.ref(), Commit: d.checksum()})
+		m = append(m, RefOffer{Ref: d.ref(), Commit: d.checksum(), Digest: d.digest()})
 	}
 	return m
+}
+
+// State says of each offered ref, in the order of the offer, what the receiver has of it.
+type State []RefState
+
+// RefState is what the receiver has of a ref.
+type RefState struct {
+	UpToDate bool
+	Shows    ostree.Checksum // the commit of a ref that is up to date
+	Trees    []ostree.Tree   // of one that is not: some that are there, the nearest first; MaxTrees at most
+}
+
+// MaxTrees is how many trees are named of one ref at most.
+const MaxTrees = 255
+
+// What comes first of a RefState.
+const (
+	stateNothing byte = iota // to compare with
+	stateUpToDate
+	stateTrees
+)
+
+// Kind returns 'S'.
+func (m State) Kind() Kind { return 'S' }
+func (m State) count() int { return len(m) }
+
+func (m State) encode(e *encoder) {
+	for _, r := range m {
+		e.item()
+		switch {
+		case r.UpToDate:
+			e.byte(stateUpToDate)
+			e.checksum(r.Shows)
+		case len(r.Trees) == 0:
+			e.byte(stateNothing)
+		default:
+			trees := r.Trees[:min(len(r.Trees), MaxTrees)]
+			e.byte(stateTrees)
+			e.byte(byte(len(trees)))
+			for _, tree := range trees {
+				e.tree(tree)
+			}
+		}
+	}
+}
+
+func decodeState(d *decoder) Message {
+	var m State
+	for d.more() {
+		m = append(m, decodeRefState(d))
+	}
+	return m
+}
+
+func decodeRefState(d *decoder) (r RefState) {
+	switch kind := d.byte(); kind {
+	case stateNothing:
+	case stateUpToDate:
+		r.UpToDate, r.Shows = true, d.checksum()
+	case stateTrees:
+		n := int(d.byte())
+		if n == 0 {
+			d.fail("a ref of which there are 0 trees")
+		}
+		for range n {
+			r.Trees = append(r.Trees, d.tree())
+		}
+	default:
+		d.fail("%d where 0, 1 or 2 has to be", kind)
+	}
+	return r
 }
 
 // Commit is a commit of an offered ref. Neither its object nor its detached metadata is larger

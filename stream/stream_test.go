@@ -89,7 +89,12 @@ func ends[M Message](t *testing.T, r *Conn) {
 func TestReceiverToPusher(t *testing.T) {
 	states := make(State, 25000) // more than a frame takes
 	for i := range states {
-		states[i] = RefState{Ref: "ref", Commit: sum(1), Timestamp: uint64(i), Tree: ostree.Tree{Contents: sum(2), Meta: sum(3)}}
+		switch i % 3 {
+		case 1:
+			states[i] = RefState{UpToDate: true, Shows: sum(byte(i))}
+		case 2:
+			states[i] = RefState{Trees: slices.Repeat([]ostree.Tree{{Contents: sum(2), Meta: sum(byte(i))}}, 1+i%MaxTrees)}
+		}
 	}
 	wanted := make(Wanted, MaxPayload/32+1)
 	wanted[0], wanted[len(wanted)-1] = sum(4), sum(5)
@@ -119,8 +124,8 @@ func TestReceiverToPusher(t *testing.T) {
 	if m := next[Event](t, r); string(m) != "line\n" {
 		t.Errorf("%q", m)
 	}
-	if !slices.Equal(states, readAll(t, r, Next[State])) {
-		t.Error("other refs are there")
+	if !reflect.DeepEqual(states, readAll(t, r, Next[State])) {
+		t.Error("another state")
 	}
 	if !slices.Equal(wanted, readAll(t, r, Next[Wanted])) {
 		t.Error("other commits are wanted")
@@ -160,7 +165,7 @@ func setOf(bounds ...int64) (s ranges.Set) {
 
 // What a pusher sends is what the receiver reads.
 func TestPusherToReceiver(t *testing.T) {
-	offer := Offer{{"main", sum(1)}, {"other", sum(2)}}
+	offer := Offer{{"main", sum(1), ostree.Digest{1}}, {"other", sum(2), ostree.Digest{2}}}
 	commit := Commit{Sum: sum(3), Detached: []byte("meta"), Object: []byte("object")}
 	entry := ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: sum(4)}
 	var list List
@@ -286,7 +291,11 @@ func TestBadFrames(t *testing.T) {
 		{'L', "\x04" + zeros(32), "an object of type 4"}, // a commit
 		{'A', "\x09" + zeros(32), "an object of type 9"},
 		{'W', zeros(33), "too short"},
-		{'S', "\x00\x00\x00\x04main" + zeros(32+8+63), "too short"},
+		{'S', "\x01" + zeros(31), "too short"},
+		{'S', "\x02\x02" + zeros(2*64-1), "too short"},
+		{'S', "\x02\x00", "of which there are 0 trees"},
+		{'S', "\x00\x03", "3 where 0, 1 or 2 has to be"},
+		{'O', "\x00\x00\x00\x04main" + zeros(32+31), "too short"},
 		{'O', "\x00\x00\x00\x05main", "too short"},
 		{'O', "\xff\xff\xff\xffmain", "too short"},
 		{'O', zeros(4 + 32), "invalid ref name"},
@@ -410,7 +419,8 @@ func FuzzDecode(f *testing.F) {
 	list.Add(ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)})
 	partial := Partial{{ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)}, Form{1}, setOf(0, 5, 7, 1<<61)}}
 	for _, m := range []Message{
-		Hello{"x/y"}, State{{Ref: "main", Commit: sum(1), Timestamp: 2}}, Offer{{Ref: "a/b", Commit: sum(1)}},
+		Hello{"x/y"}, Offer{{Ref: "a/b", Commit: sum(1), Digest: ostree.Digest{2}}},
+		State{{}, {UpToDate: true, Shows: sum(1)}, {Trees: []ostree.Tree{{Contents: sum(2)}, {Meta: sum(3)}}}},
 		Commit{Sum: sum(1), Detached: []byte("detached"), Object: []byte("object")}, Wanted{sum(1), sum(2)}, list,
 		Missing{bits: []byte{0x80}}, partial, Data{ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum(1)}, Form{1}, 1 << 20, 1 << 20, false}, Busy{}, Ask{{Type: ostree.ObjectDirMeta, Sum: sum(1)}},
 		Failure{"tired"}, Event("{}\n"), Result{Error: "why", Hints: []string{"how"}, Moved: true}, Join{"x/y"}, Go{},

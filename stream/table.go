@@ -48,8 +48,8 @@ type limit struct {
 // frames is the table of all frames.
 var frames = []row{
 	{'H', "Hello", Receiver, once, "", limit{}, decodeHello},
-	{'S', "State", Receiver, series, "H", limit{MaxRefs, "refs"}, decodeState},
 	{'O', "Offer", Pusher, series, "", limit{MaxRefs, "refs"}, decodeOffer},
+	{'S', "State", Receiver, series, "H", limit{MaxRefs, "refs"}, decodeState},
 	{'C', "Commit", Pusher, series, "O", limit{MaxRefs, "commits"}, decodeCommit},
 	{'W', "Wanted", Receiver, series, "S", limit{MaxRefs, "commits"}, decodeWanted},
 	{'L', "List", Pusher, series, "C", limit{MaxObjects, "objects"}, decodeList},

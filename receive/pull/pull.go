@@ -75,7 +75,7 @@ func (p *Source) Close() {
 func (p *Source) Totals() report.Totals { return p.totals }
 
 // Refs reads the source's summary.
-func (p *Source) Refs(ctx context.Context, _ ostree.Refs) (ostree.Refs, error) {
+func (p *Source) Refs(ctx context.Context) (ostree.Refs, map[ostree.Ref]ostree.Digest, error) {
 	ctx, cancel := patience.Within(ctx, p.Timeout, errStalled)
 	defer cancel()
 	var summary []byte
@@ -84,20 +84,20 @@ func (p *Source) Refs(ctx context.Context, _ ostree.Refs) (ostree.Refs, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the refs of the source: %w", err)
+		return nil, nil, fmt.Errorf("list the refs of the source: %w", err)
 	}
 	refs, err := ostree.ParseSummary(summary)
 	if err != nil {
-		return nil, fmt.Errorf("list the refs of the source: %w", err)
+		return nil, nil, fmt.Errorf("list the refs of the source: %w", err)
 	}
 	if len(refs) > maxRefs {
-		return nil, fmt.Errorf("the source offers %d refs, and %d are the most", len(refs), maxRefs)
+		return nil, nil, fmt.Errorf("the source offers %d refs, and %d are the most", len(refs), maxRefs)
 	}
-	return refs, nil
+	return refs, nil, nil
 }
 
-// Commits pulls commits without what they consist of.
-func (p *Source) Commits(ctx context.Context, commits []ostree.Checksum) error {
+// Commits pulls commits without what they consist of. libostree sees by itself what the target has.
+func (p *Source) Commits(ctx context.Context, commits []ostree.Checksum, _ ostree.Refs, _ func(ostree.Ref) []ostree.Tree) error {
 	if len(commits) == 0 {
 		return nil
 	}

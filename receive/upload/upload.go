@@ -19,12 +19,12 @@ import (
 
 // Source takes objects from a pusher. It is a source of package receive.
 type Source struct {
-	pusher  *Pusher
-	q       *quarantine.Quarantine
-	sink    report.Sink
-	joins   *joinListener // nil: no further channels
-	offered ostree.Refs   // once Refs has returned
-	totals  report.Totals
+	pusher *Pusher
+	q      *quarantine.Quarantine
+	sink   report.Sink
+	joins  *joinListener // nil: no further channels
+	offer  stream.Offer  // once Refs has returned
+	totals report.Totals
 }
 
 // Open tells a pusher that the receive begins, and how further sessions join it. From then on it is
@@ -50,66 +50,56 @@ func (f *Source) Close() {
 // Totals are the objects and the bytes that have come.
 func (f *Source) Totals() report.Totals { return f.totals }
 
-// Refs says what refs show, and takes what the pusher offers.
-func (f *Source) Refs(_ context.Context, have ostree.Refs) (ostree.Refs, error) {
-	if err := f.sendState(have); err != nil {
-		return nil, err
+// Refs takes what the pusher offers.
+func (f *Source) Refs(context.Context) (ostree.Refs, map[ostree.Ref]ostree.Digest, error) {
+	offer, err := f.pusher.offer()
+	if err != nil {
+		return nil, nil, err
 	}
-	offered, err := f.readOffer()
-	f.offered = offered
-	return offered, err
+	f.offer = offer
+	refs := make(ostree.Refs, len(offer))
+	digests := make(map[ostree.Ref]ostree.Digest, len(offer))
+	for _, o := range offer {
+		if _, twice := refs[o.Ref]; twice {
+			return nil, nil, quarantine.Fault(fmt.Errorf("ref %s is offered twice", o.Ref))
+		}
+		refs[o.Ref], digests[o.Ref] = o.Commit, o.Digest
+	}
+	return refs, digests, nil
 }
 
-// Commits takes the commits that the pusher sends by itself: of what it offers, those that it was not told of.
-func (f *Source) Commits(ctx context.Context, _ []ostree.Checksum) error {
-	return f.readCommits(ctx)
+// Commits says which of the refs are up to date, and which trees the target has for the others, and takes the commits that the pusher
+// sends: it may have sent some before it is told that.
+func (f *Source) Commits(ctx context.Context, commits []ostree.Checksum, current ostree.Refs, trees func(ostree.Ref) []ostree.Tree) error {
+	if err := f.sendState(current, trees); err != nil {
+		return err
+	}
+	wanted := map[ostree.Checksum]bool{}
+	for _, o := range f.offer {
+		wanted[o.Commit] = false
+	}
+	for _, sum := range commits {
+		wanted[sum] = true
+	}
+	return f.readCommits(ctx, wanted)
 }
 
-// sendState tells what the refs show, so that the pusher need not list it. What it is not told, it
-// lists; so those are left out whose commits are not there, or are known not to be whole.
-func (f *Source) sendState(have ostree.Refs) error {
-	var states stream.State
-	for _, ref := range have.Sorted() {
-		if len(states) == stream.MaxRefs {
-			break
+func (f *Source) sendState(current ostree.Refs, trees func(ostree.Ref) []ostree.Tree) error {
+	state := make(stream.State, len(f.offer))
+	for i, o := range f.offer {
+		if shows, is := current[o.Ref]; is {
+			state[i] = stream.RefState{UpToDate: true, Shows: shows}
+		} else {
+			state[i] = stream.RefState{Trees: trees(o.Ref)}
 		}
-		commit, err := f.q.Target.LoadCommit(have[ref])
-		if err != nil {
-			continue // judging says why, where it matters
-		}
-		if !commit.Partial {
-			states = append(states, stream.RefState{
-				Ref: ref, Commit: have[ref], Timestamp: commit.Timestamp, Tree: commit.Tree,
-			})
-		}
-		commit.Close()
 	}
-	return f.pusher.conn.SendAll(states)
+	f.pusher.tells(current)
+	return f.pusher.conn.SendAll(state)
 }
 
-func (f *Source) readOffer() (ostree.Refs, error) {
-	offered := ostree.Refs{}
-	for {
-		offer, more, err := stream.Next[stream.Offer](f.pusher)
-		if err != nil {
-			return nil, fmt.Errorf("refs of the pusher: %w", err)
-		}
-		if !more {
-			return offered, nil
-		}
-		for _, o := range offer {
-			offered[o.Ref] = o.Commit
-		}
-	}
-}
-
-// readCommits stores and checks the commits that come, which have to be commits
-// of offered refs.
-func (f *Source) readCommits(ctx context.Context) error {
-	due := map[ostree.Checksum]bool{}
-	for _, sum := range f.offered {
-		due[sum] = true
-	}
+// readCommits takes the commits that come, each once, which have to be some of those that are offered. It stores and checks those that
+// are wanted.
+func (f *Source) readCommits(ctx context.Context, wanted map[ostree.Checksum]bool) error {
 	for {
 		commit, more, err := stream.Next[stream.Commit](f.pusher)
 		if err != nil {
@@ -118,10 +108,14 @@ func (f *Source) readCommits(ctx context.Context) error {
 		if !more {
 			return nil
 		}
-		if !due[commit.Sum] {
-			return fmt.Errorf("commit %s: nobody asked for it", commit.Sum)
+		isWanted, isOffered := wanted[commit.Sum]
+		if !isOffered {
+			return quarantine.Fault(fmt.Errorf("commit %s: nobody asked for it", commit.Sum))
 		}
-		delete(due, commit.Sum)
+		delete(wanted, commit.Sum)
+		if !isWanted {
+			continue
+		}
 		if err := f.storeCommit(ctx, commit); err != nil {
 			return fmt.Errorf("commit %s: %w", commit.Sum, err)
 		}
