@@ -64,6 +64,7 @@ func (c Commit) Write(path string) (string, error) {
 //
 //	otrepo init [-mode MODE] REPO
 //	otrepo commit [-subject S] [-body B] [-time SECONDS] [-metadata KEY=VALUE] [-bound] REPO REF DIR
+//	otrepo refs [-n N] REPO REF
 func Main() {
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "otrepo:", err)
@@ -73,13 +74,15 @@ func Main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("init or commit?")
+		return fmt.Errorf("init, commit or refs?")
 	}
 	var c Commit
 	var seconds int64
+	var n int
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	mode := flags.String("mode", "archive", "")
 	flags.StringVar(&c.Subject, "subject", "", "")
+	flags.IntVar(&n, "n", 1, "")
 	flags.StringVar(&c.Body, "body", "", "")
 	flags.Int64Var(&seconds, "time", 0, "")
 	flags.BoolVar(&c.Bound, "bound", false, "")
@@ -90,6 +93,8 @@ func run(args []string) error {
 	switch args := flags.Args(); {
 	case flags.Name() == "init" && len(args) == 1:
 		return Init(args[0], *mode)
+	case flags.Name() == "refs" && len(args) == 2:
+		return Refs(args[0], args[1], n)
 	case flags.Name() == "commit" && len(args) == 3:
 		if seconds != 0 {
 			c.Time = time.Unix(seconds, 0)
