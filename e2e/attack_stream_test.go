@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -297,6 +298,19 @@ func TestRoguePushers(t *testing.T) {
 			p.skip(stream.State{})
 			return p.commit("other", "other")
 		}, "commit [0-9a-f]{64}: nobody asked for it"},
+		{"a commit twice", func(p *rogue) error {
+			p.conn.Greeted()
+			p.offer("main")
+			p.skip(stream.State{})
+			_, object := s.object(t, "commit", "main")
+			commit := stream.Commit{Sum: p.sum(s.commitOf(t, "main")), Object: object}
+			return errors.Join(p.conn.Queue(commit), p.conn.Queue(commit), p.conn.End(commit))
+		}, "commit [0-9a-f]{64}: nobody asked for it"},
+		{"a ref twice", func(p *rogue) error {
+			p.conn.Greeted()
+			offer := stream.RefOffer{Ref: "main", Commit: p.sum(s.commitOf(t, "main"))}
+			return p.conn.SendAll(stream.Offer{offer, offer})
+		}, "ref main is offered twice"},
 		{"another commit under its name", func(p *rogue) error {
 			p.conn.Greeted()
 			p.offer("main")
@@ -465,6 +479,80 @@ func TestListWithoutEnd(t *testing.T) {
 	v.checkRefused(t, stderr, err)
 	if !strings.Contains(stderr, "list of objects: no space left") {
 		t.Errorf("it says %q", stderr)
+	}
+}
+
+// TestLyingDigests has pushers say of a commit that it publishes what the ref shows: that ref stays as it is, and nothing of the commit
+// is looked at, so that the pusher deceives nobody but itself.
+func TestLyingDigests(t *testing.T) {
+	t.Parallel()
+	s := newLyingSource(t)
+	victim := newVictim(t)
+	output(t, "ostree", "--repo="+victim.dir, "pull-local", s.dir, "main")
+	victim.before = victim.refs(t)
+	repo, err := ostree.Open(victim.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer repo.Close()
+	p, wait := newRogue(t, s, victim)
+	shows, err := repo.LoadCommit(p.sum(s.commitOf(t, "main")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shows.Close()
+
+	p.conn.Greeted()
+	offer := stream.Offer{
+		{Ref: "main", Commit: p.sum(s.commitOf(t, "other")), Digest: shows.PublishedDigest()},
+		{Ref: "new", Commit: p.sum(s.commitOf(t, "main")), Digest: shows.PublishedDigest()},
+	}
+	// The commit of the first one comes all the same, and is none: nobody has a use for it.
+	_, object := s.object(t, "commit", "main")
+	err = errors.Join(p.conn.SendAll(offer), p.conn.Queue(stream.Commit{Sum: offer[0].Commit, Object: []byte("nonsense")}),
+		p.conn.Queue(stream.Commit{Sum: offer[1].Commit, Object: object}), p.conn.End(stream.Commit{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := p.state()
+	want := stream.State{{UpToDate: true, Shows: shows.Checksum}, {}}
+	if err != nil || !reflect.DeepEqual(state, want) {
+		t.Errorf("it has %+v, not %+v; %v", state, want, err)
+	}
+	if err := p.skip(stream.Wanted{}); err != nil {
+		t.Error(err)
+	}
+	err = errors.Join(p.conn.End(stream.List{}), p.skip(stream.Missing{}), p.skip(stream.Partial{}), p.conn.End(stream.Data{}))
+	if err != nil {
+		t.Error(err)
+	}
+	if said, err := wait(); err != nil {
+		t.Errorf("%v: %s", err, said)
+	}
+	after := output(t, "ostree", "--repo="+victim.dir, "rev-parse", "main")
+	if strings.TrimSpace(after) != shows.Checksum.String() {
+		t.Errorf("main shows %s", after)
+	}
+	if has, err := repo.HasObject(t.Context(), ostree.ObjectCommit, offer[0].Commit); has || err != nil {
+		t.Errorf("the commit that nobody has a use for is there: %v, %v", has, err)
+	}
+	output(t, "ostree", "--repo="+victim.dir, "rev-parse", "new")
+	output(t, "ostree", "--repo="+victim.dir, "fsck", "-q")
+}
+
+// state reads what the receiver has of the refs that are offered.
+func (p *rogue) state() (all stream.State, err error) {
+	for {
+		m, err := withoutEvents{p}.Read()
+		if err != nil {
+			return all, err
+		}
+		switch m := m.(type) {
+		case stream.State:
+			all = append(all, m...)
+		case stream.End:
+			return all, nil
+		}
 	}
 }
 
