@@ -253,6 +253,8 @@ func condition(cond string) (bool, error) {
 			l.Close()
 		}
 		return err == nil, nil
+	case "race": // it takes many times the memory
+		return slices.Contains(sanitizers(), "-race"), nil
 	case "peer":
 		return peerInstalled(), nil
 	case "userns":
