@@ -27,14 +27,9 @@ op_load_valid_commit (OstreeRepo *repo, const char *checksum, OstreeRepoCommitSt
   return g_steal_pointer (&commit);
 }
 
-gboolean
-op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error)
+static void
+take_apart (GVariant *commit, OpCommit *out)
 {
-  OstreeRepoCommitState state;
-  g_autoptr (GVariant) commit = op_load_valid_commit (repo, checksum, &state, error);
-  if (commit == NULL)
-    return FALSE;
-
   g_autoptr (GVariant) tree = NULL;
   g_autoptr (GVariant) dirmeta = NULL;
   const char *subject, *body;
@@ -46,6 +41,26 @@ op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **
   out->tree = ostree_checksum_from_bytes_v (tree);
   out->dirmeta = ostree_checksum_from_bytes_v (dirmeta);
   out->timestamp = ostree_commit_get_timestamp (commit);
+}
+
+gboolean
+op_parse_commit (GBytes *object, OpCommit *out, GError **error)
+{
+  g_autoptr (GVariant) commit = op_variant_of (OSTREE_COMMIT_GVARIANT_FORMAT, object);
+  if (!ostree_validate_structureof_commit (commit, error))
+    return FALSE;
+  take_apart (commit, out);
+  return TRUE;
+}
+
+gboolean
+op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error)
+{
+  OstreeRepoCommitState state;
+  g_autoptr (GVariant) commit = op_load_valid_commit (repo, checksum, &state, error);
+  if (commit == NULL)
+    return FALSE;
+  take_apart (commit, out);
   out->partial = (state & OSTREE_REPO_COMMIT_STATE_PARTIAL) != 0;
   return TRUE;
 }

@@ -18,6 +18,9 @@ typedef struct {
 GVariant *op_load_valid_commit (OstreeRepo *repo, const char *checksum,
                                 OstreeRepoCommitState *state, GError **error);
 
+/* Takes apart a commit object, whose structure is checked, and its checksum is not. */
+gboolean op_parse_commit (GBytes *object, OpCommit *out, GError **error);
+
 gboolean op_load_commit (OstreeRepo *repo, const char *checksum, OpCommit *out, GError **error);
 void op_commit_clear (OpCommit *commit);
 

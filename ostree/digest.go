@@ -1,14 +1,12 @@
 package ostree
 
-// #include "cgo.h"
+// #include "digest.h"
 import "C"
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
-	"maps"
-	"slices"
 )
 
 // Digest is what PublishedDigest returns.
@@ -30,9 +28,12 @@ func (c *Commit) ContentDigest(except ...string) Digest {
 	d.field(binary.BigEndian.AppendUint64(nil, c.Timestamp))
 	d.field([]byte(c.Subject))
 	d.field([]byte(c.Body))
-	metadata := MetadataEdit{Remove: except}.apply(c)
-	defer C.g_variant_unref(metadata)
-	d.metadata(metadata)
+	if c.metadata != nil {
+		cexcept, free := cstrv(except)
+		defer free()
+		// LoadCommit reads only what is in normal form, and then equal values are equal bytes, wherever they are stored.
+		d.Write(takeBytes(C.op_digest_fields((*C.GVariant)(c.metadata.Ptr()), cexcept)))
+	}
 	return Digest(d.Sum(nil))
 }
 
@@ -43,24 +44,4 @@ type digest struct{ hash.Hash }
 func (d digest) field(data []byte) {
 	d.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
 	d.Write(data)
-}
-
-// metadata adds an a{sv} as key, type and value of each entry in the
-// order of the keys, of which none is there twice. LoadCommit reads only what is in normal
-// form, and then equal values are equal bytes, wherever they are stored.
-func (d digest) metadata(metadata *C.GVariant) {
-	entries := map[string]C.gsize{}
-	for i := range C.g_variant_n_children(metadata) {
-		var key *C.char
-		C.g_variant_unref(C.op_variant_entry(metadata, i, &key))
-		entries[C.GoString(key)] = i
-	}
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		var key *C.char
-		value := C.op_variant_entry(metadata, entries[name], &key)
-		d.field([]byte(name))
-		d.field([]byte(C.GoString(C.g_variant_get_type_string(value))))
-		d.field(takeBytes(C.g_variant_get_data_as_bytes(value)))
-		C.g_variant_unref(value)
-	}
 }

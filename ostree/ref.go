@@ -3,18 +3,31 @@ package ostree
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Ref is the name of a local ref, such as "app/org.example.App/x86_64/stable": one without a remote.
 // ParseRef makes one of text.
 type Ref string
 
-// refNames is what ostree_validate_rev allows, but anchored so that no newline gets through at
-// the end. \w are there the letters and digits of all scripts.
-var refNames = regexp.MustCompile(`\A(?:[\pL\pN_][-.\pL\pN_]*/)*[\pL\pN_][-.\pL\pN_]*\z`)
+// isRefName reports whether s is what ostree_validate_rev allows: parts of letters and digits of all scripts, "_", "-" and ".", which the
+// last two do not begin. There may be a great many.
+func isRefName(s string) bool {
+	begins := true // a part
+	for _, r := range s {
+		switch {
+		case unicode.IsLetter(r) || unicode.IsNumber(r) || r == '_':
+			begins = false
+		case begins || r != '-' && r != '.' && r != '/':
+			return false
+		default:
+			begins = r == '/'
+		}
+	}
+	return !begins
+}
 
 // A ref is the path of a file.
 const (
@@ -30,7 +43,7 @@ func ParseRef(s string) (Ref, error) {
 	if len(s) > maxRef {
 		return "", fmt.Errorf("invalid ref name %.40q…: longer than %d bytes", s, maxRef)
 	}
-	if !refNames.MatchString(s) {
+	if !isRefName(s) {
 		return "", fmt.Errorf("invalid ref name %q", s)
 	}
 	if _, err := ParseChecksum(s); err == nil {

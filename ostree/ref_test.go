@@ -3,6 +3,7 @@ package ostree_test
 import (
 	"context"
 	"maps"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -100,5 +101,25 @@ func TestParseRefAsLibostree(t *testing.T) {
 	got, err := repo.Refs(context.Background())
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// Names are as ostree_validate_rev has them, for all strings of a few characters of each kind.
+func TestParseRefKinds(t *testing.T) {
+	names := regexp.MustCompile(`\A(?:[\pL\pN_][-.\pL\pN_]*/)*[\pL\pN_][-.\pL\pN_]*\z`)
+	all := []string{""}
+	for range 5 {
+		var longer []string
+		for _, s := range all {
+			for _, c := range []string{"a", "é", "١", "_", "-", ".", "/", "\n", "\xff", "\u0301"} {
+				longer = append(longer, s+c)
+			}
+		}
+		for _, s := range longer {
+			if _, err := ostree.ParseRef(s); (err == nil) != names.MatchString(s) {
+				t.Fatalf("%q: %v", s, err)
+			}
+		}
+		all = longer
 	}
 }

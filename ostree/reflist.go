@@ -105,7 +105,7 @@ func (l *refLister) read(name string) error {
 	if err := l.ctx.Err(); err != nil {
 		return context.Cause(l.ctx)
 	}
-	if !refNames.MatchString(name) {
+	if !isRefName(name) {
 		return nil
 	}
 	mode, err := l.typeOf(name)
@@ -177,7 +177,7 @@ func (l *refLister) dir(below string) error {
 		return nil
 	}
 	for _, entry := range entries {
-		if !refNames.MatchString(entry.Name()) {
+		if !isRefName(entry.Name()) {
 			continue
 		}
 		name := path.Join(below, entry.Name())
