@@ -4,6 +4,7 @@ package ostree
 import "C"
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"unsafe"
@@ -61,10 +62,11 @@ func (r *Repo) loadStored(sum Checksum, raw *C.OpCommit) bool {
 	if err != nil {
 		return false
 	}
-	bytes, free := gbytes(object[:n])
+	// A clone, so that the whole of the array need not be garbage.
+	content, free := gbytes(bytes.Clone(object[:n]))
 	defer free()
 	var gerr *C.GError
-	if C.op_parse_commit(bytes, raw, &gerr) == 0 {
+	if C.op_parse_commit(content, raw, &gerr) == 0 {
 		C.g_clear_error(&gerr)
 		return false
 	}
