@@ -170,7 +170,7 @@ func (in *intake) read(channel *channel) error {
 		if err != nil || !more {
 			return err
 		}
-		if !piece.Whole() || piece.Length > quarantine.SmallSize {
+		if !piece.Whole() || piece.Length > quarantine.SmallSize || in.pieces.has(piece.ObjectName) {
 			err = in.pieces.read(channel.conn, piece)
 		} else {
 			if b != nil && int64(len(b.buffer))+piece.Length > batchSize {

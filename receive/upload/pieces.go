@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,9 +32,10 @@ const maxBegun = 128
 // part is an object of which a part is there.
 type part struct {
 	*quarantine.Pieces
-	begun bool // a piece of it has come in this receive
-	come  bool // all of it has
-	wrong bool // nobody is to blame for that: what comes of it is dropped, and it is asked for again
+	begun bool                    // a piece of it has come in this receive
+	stop  context.CancelCauseFunc // ends the check, once it has begun
+	come  bool                    // all of it has
+	wrong bool                    // nobody is to blame for that: what comes of it is dropped, and it is asked for again
 	// checked is closed when the check has ended.
 	checked chan struct{}
 	stored  bool // as an object, after it
@@ -48,6 +50,13 @@ func newPieces(in *intake, left []*quarantine.Pieces) *pieces {
 }
 
 func newPart(p *quarantine.Pieces) *part { return &part{Pieces: p, checked: make(chan struct{})} }
+
+// has reports whether there is a part of an object, be it of no use because the object comes as a whole.
+func (ps *pieces) has(e ostree.ObjectName) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.parts[e] != nil
+}
 
 // read reads a piece.
 func (ps *pieces) read(conn *stream.Conn, piece stream.Data) error {
@@ -129,8 +138,10 @@ func (ps *pieces) begin(piece stream.Data) (p *part, err error) {
 	}
 	ps.begun++
 	p.begun = true
+	ctx, stop := context.WithCancelCause(ps.in.ctx)
+	p.stop = stop
 	ps.checking.Add(1)
-	go ps.check(p)
+	go ps.check(ctx, p)
 	return p, nil
 }
 
@@ -138,7 +149,7 @@ func (ps *pieces) begin(piece stream.Data) (p *part, err error) {
 func (ps *pieces) isLast(p *part) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if p.come || !p.IsWhole() {
+	if p.come || p.wrong || !p.IsWhole() {
 		return false
 	}
 	p.come = true
@@ -153,10 +164,11 @@ func (ps *pieces) isWrong(p *part) bool {
 }
 
 // check checks an object while it comes.
-func (ps *pieces) check(p *part) {
+func (ps *pieces) check(ctx context.Context, p *part) {
 	defer ps.checking.Done()
 	defer close(p.checked)
-	err := p.Check(ps.in.ctx)
+	defer p.stop(nil)
+	err := p.Check(ctx)
 	if err == nil {
 		err = ps.store(p)
 	}
@@ -183,15 +195,16 @@ func (ps *pieces) store(p *part) error {
 	return nil
 }
 
-// giveUp drops what an earlier receive has left of an object, and so all of it.
+// giveUp drops what an earlier receive has left of an object, and so all of it. Nobody waits for the rest.
 func (ps *pieces) giveUp(p *part) {
 	if p.wrong {
 		return
 	}
 	p.wrong = true
-	if p.begun && !p.come {
+	if !p.come {
 		ps.begun--
 	}
+	p.stop(quarantine.ErrOldPart)
 	ps.in.sink.Log(report.Info, fmt.Sprintf("What an interrupted push has left of object %s is damaged: asking for it again", p.Sum))
 }
 
