@@ -125,8 +125,9 @@ func (l *leftover) close() {
 func piecesIn(dir string) map[string]struct{} {
 	names := map[string]struct{}{}
 	entries, _ := os.ReadDir(filepath.Join(dir, piecesDir))
-	for _, entry := range entries {
-		if name, ok := strings.CutSuffix(entry.Name(), noteExtension); ok {
+	for i, entry := range entries { // which are sorted
+		name, isNote := strings.CutSuffix(entry.Name(), noteExtension)
+		if isNote && i > 0 && entries[i-1].Name() == name { // else we died when it was whole
 			names[name] = struct{}{}
 		}
 	}

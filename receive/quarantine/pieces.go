@@ -259,17 +259,16 @@ func (r *frontReader) Close() error {
 	return nil
 }
 
-// Finish makes the object, which is whole and has been checked, one of the quarantine.
+// Finish makes the object, which is whole and has been checked, one of the quarantine. If it cannot, Leave keeps it for whoever resumes.
 func (p *Pieces) Finish() error {
-	p.close(false)
-	path := p.q.objectPath(p.ObjectName)
 	if err := p.q.unmask(int(p.file.Fd())); err != nil {
-		return errors.Join(&os.PathError{Op: "chmod", Path: p.file.Name(), Err: err}, p.file.Close())
+		return &os.PathError{Op: "chmod", Path: p.file.Name(), Err: err}
 	}
-	if err := p.file.Close(); err != nil {
+	if err := rename(p.file.Name(), p.q.objectPath(p.ObjectName)); err != nil {
 		return err
 	}
-	return rename(p.file.Name(), path)
+	p.close(false)
+	return p.file.Close()
 }
 
 // Drop removes the object, which is wrong.

@@ -177,6 +177,9 @@ func TestPiecesResumed(t *testing.T) {
 		if again := left.TakePieces(e); again != nil {
 			t.Error("it is taken twice")
 		}
+		if _, err := left.Take(e, 1); !quarantine.IsFault(err) {
+			t.Errorf("who lists it twice is told %v", err)
+		}
 		left.Finish()
 		var want ranges.Set
 		want.Add(ranges.Range{Start: 128 * k, End: 256 * k})
@@ -201,6 +204,85 @@ func TestPiecesResumed(t *testing.T) {
 		t.Error(err)
 	}
 	q.Remove()
+}
+
+// leaveAndTake leaves a part of an object behind, and returns what the next receive takes of it.
+func leaveAndTake(t *testing.T, target *ostree.Repo, q *quarantine.Quarantine, p *quarantine.Pieces) (*quarantine.Quarantine, *quarantine.Pieces) {
+	t.Helper()
+	if err := errors.Join(q.MarkResumable(), p.Leave()); err != nil {
+		t.Fatal(err)
+	}
+	q.Leave()
+	q = newQuarantine(t, target)
+	left := q.Resume(t.Context())
+	next := left.TakePieces(p.ObjectName)
+	left.Finish()
+	if next == nil {
+		t.Fatal("nothing is left")
+	}
+	return q, next
+}
+
+// What had come behind the last whole block is no part of the object: it may have been longer than that is.
+func TestPiecesTail(t *testing.T) {
+	const k = 1 << 10
+	e, data := largeObject(t, 6<<20)
+	target := newTarget(t)
+	q := newQuarantine(t, target)
+	p := newPieces(t, q, e)
+	put(t, p, append(data[:6<<20:6<<20], make([]byte, 60*k)...), 0, 6<<20+60*k, false)
+	q, p = leaveAndTake(t, target, q, p)
+	put(t, p, data, 6<<20, len(data), true)
+	if err := errors.Join(p.Check(t.Context()), p.Finish()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(q.Dir().Name(), ostree.ArchivePath(e.Type, e.Sum)))
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%v, it has %d bytes, and not %d", err, len(got), len(data))
+	}
+	q.Remove()
+}
+
+// An object that is whole and cannot be put where objects are, such as on a full disk, is left as one of which a part is there.
+func TestPiecesUnfinished(t *testing.T) {
+	e, data := largeObject(t, 6<<20)
+	target := newTarget(t)
+	q := newQuarantine(t, target)
+	p := newPieces(t, q, e)
+	put(t, p, data, 0, len(data), true)
+	if err := p.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(q.Dir().Name(), filepath.Dir(ostree.ArchivePath(e.Type, e.Sum)))
+	if err := os.WriteFile(dir, nil, 0o644); err != nil { // no directory can be made
+		t.Fatal(err)
+	}
+	if err := p.Finish(); err == nil {
+		t.Fatal("it has been put somewhere")
+	}
+	q, p = leaveAndTake(t, target, q, p)
+	if n := p.Written().Len(); n < 6<<20 {
+		t.Errorf("%d bytes are left", n)
+	}
+	p.Leave()
+	q.Remove()
+}
+
+// A note whose object is whole, and is somewhere else by now, keeps nothing.
+func TestPiecesNoteAlone(t *testing.T) {
+	e, data := largeObject(t, 6<<20)
+	target := newTarget(t)
+	q := newQuarantine(t, target)
+	p := newPieces(t, q, e)
+	put(t, p, data, 0, 6<<20, false)
+	dir := q.Dir().Name()
+	if err := errors.Join(q.MarkResumable(), p.Leave(), os.Remove(filepath.Join(dir, "pieces", e.String()))); err != nil {
+		t.Fatal(err)
+	}
+	q.Leave()
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("it is kept")
+	}
 }
 
 // Where what was left does not fit to what comes, or was wrong, nobody is to blame.

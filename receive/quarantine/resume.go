@@ -27,6 +27,7 @@ type Resume struct {
 
 	mu      sync.Mutex
 	found   map[ostree.ObjectName]struct{}
+	parts   map[ostree.ObjectName]struct{} // objects of which a part has been found
 	damaged []Taken
 }
 
@@ -38,7 +39,7 @@ type Taken struct {
 
 // Resume begins to take objects from what has been left behind.
 func (q *Quarantine) Resume(ctx context.Context) *Resume {
-	s := &Resume{ctx: ctx, q: q, from: holdLeftovers(filepath.Dir(q.dir)), found: map[ostree.ObjectName]struct{}{}}
+	s := &Resume{ctx: ctx, q: q, from: holdLeftovers(filepath.Dir(q.dir)), found: map[ostree.ObjectName]struct{}{}, parts: map[ostree.ObjectName]struct{}{}}
 	if len(s.from) == 0 {
 		return s
 	}
@@ -53,9 +54,11 @@ func (q *Quarantine) Resume(ctx context.Context) *Resume {
 	return s
 }
 
-// Take takes an object, and reports whether it is there, as far as can be said at once: Finish says which were damaged. To take one twice is an error, by Fault.
+// Take takes an object, and reports whether it is there, as far as can be said at once: Finish says which were damaged. To take one twice, or one of which a part has been taken, is an error, by Fault.
 func (s *Resume) Take(e ostree.ObjectName, index int) (bool, error) {
-	if _, twice := s.found[e]; twice {
+	_, twice := s.found[e]
+	_, partTwice := s.parts[e]
+	if twice || partTwice {
 		return false, Fault(fmt.Errorf("object %s is listed twice", e.Sum))
 	}
 	to := s.q.objectPath(e)
@@ -100,6 +103,7 @@ func (s *Resume) TakePieces(e ostree.ObjectName) *Pieces {
 		l.taken = true
 		p, err := s.q.takePieces(l.dir, e)
 		if err == nil {
+			s.parts[e] = struct{}{}
 			return p
 		}
 	}
@@ -160,6 +164,10 @@ func (p *Pieces) goOn(noteFile *os.File) error {
 	}
 	form, noted, err := readNote(noteFile, info.Size())
 	if err != nil {
+		return err
+	}
+	// What has come and is not noted may be anything, and behind the end of the object.
+	if err := p.file.Truncate(noted.End()); err != nil {
 		return err
 	}
 	p.form, p.old, p.claimed, p.written = form, true, slices.Clone(noted), slices.Clone(noted)
