@@ -168,11 +168,11 @@ func checkContentFD(ctx context.Context, sum Checksum, f *os.File, most int64) e
 }
 
 // maxStreamedHeader is the size of the largest header of a content object that CheckContent takes, in bytes. Headers are far
-// smaller: they have the xattrs of a file.
-const maxStreamedHeader = 1 << 20
+// smaller: they have the xattrs of a file. Many may come at once, and a header is in memory before its object is there.
+const maxStreamedHeader = 64 << 10
 
 // CheckContent checks, as CheckBytes does, a content object that comes from r, in the form of archive
-// repositories, and closes r, which has to end a read that waits. An object whose header is larger than 1 MiB is
+// repositories, and closes r, which has to end a read that waits. An object whose header is larger than 64 KiB is
 // ErrLargeHeader, of which nothing else is known: it can be checked when all of it is there.
 func CheckContent(ctx context.Context, sum Checksum, r io.ReadCloser) error {
 	defer r.Close()

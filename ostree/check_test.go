@@ -273,7 +273,7 @@ func TestCheckContentComing(t *testing.T) {
 		}
 	}
 	large := bytes.Clone(data)
-	binary.BigEndian.PutUint32(large, 2<<20)
+	binary.BigEndian.PutUint32(large, 100<<10)
 	if err := ostree.CheckContent(t.Context(), sum, io.NopCloser(bytes.NewReader(large))); !errors.Is(err, ostree.ErrLargeHeader) {
 		t.Errorf("a large header: %v", err)
 	}
