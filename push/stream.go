@@ -149,7 +149,7 @@ func (s *streamPush) keepAlive() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(busyInterval)
+		ticker := time.NewTicker(busyInterval / 2) // what was sent may have been sent just after the last tick
 		defer ticker.Stop()
 		for {
 			select {

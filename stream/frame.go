@@ -138,20 +138,19 @@ func (c *Conn) SendData(piece Data, body io.Reader) error {
 	return err
 }
 
-// KeepAlive sends a message, and what waits to be sent, if nothing was written since it was called last, and nobody is
-// writing at the moment.
+// KeepAlive sends what waits to be sent, and a message if nothing was written since it was called last; nothing while somebody
+// is writing. So the other end hears something in any two intervals in which it is called.
 func (c *Conn) KeepAlive(m Message) error {
 	if !c.mu.TryLock() {
 		return nil
 	}
 	defer c.mu.Unlock()
-	defer func() { c.written = 0 }()
-	if c.written > 0 {
-		return nil
+	if c.written == 0 {
+		if err := c.put(m); err != nil {
+			return err
+		}
 	}
-	if err := c.put(m); err != nil {
-		return err
-	}
+	c.written = 0
 	return c.w.Flush()
 }
 

@@ -449,3 +449,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What waits to be sent goes out before the other end has heard nothing for long.
+func TestKeepAlive(t *testing.T) {
+	var out bytes.Buffer
+	c := New(Pusher, nil, &out)
+	if err := c.Queue(Join{Secret: "secret"}); err != nil || out.Len() > 0 {
+		t.Fatalf("%q is sent: %v", &out, err)
+	}
+	for _, want := range []string{"J\x00\x00\x00\x06secret", "B\x00\x00\x00\x00", "B\x00\x00\x00\x00"} {
+		if err := c.KeepAlive(Busy{}); err != nil || out.String() != want {
+			t.Errorf("%q is sent, not %q: %v", &out, want, err)
+		}
+		out.Reset()
+	}
+}
