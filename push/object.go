@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"ostree-push/internal/ranges"
 	"ostree-push/ostree"
@@ -31,7 +31,7 @@ const (
 // piece is a piece of an object, and its bytes.
 type piece struct {
 	stream.Data
-	body io.Reader
+	body []byte
 	done func() // to be called when the bytes have been sent, or cannot be
 }
 
@@ -77,7 +77,8 @@ type storedObject struct {
 	file *os.File
 	size int64
 	todo ranges.Set
-	uses atomic.Int32 // of the file: pieces that are being sent, and the object itself as long as there are more
+	// buffers has those for pieces.
+	buffers *sync.Pool
 }
 
 func (s *streamPush) openStored(e ostree.ObjectName, part stream.PartialObject) (object, error) {
@@ -85,8 +86,7 @@ func (s *streamPush) openStored(e ostree.ObjectName, part stream.PartialObject) 
 	if err != nil {
 		return nil, err
 	}
-	o := &storedObject{name: e, file: f}
-	o.uses.Store(1)
+	o := &storedObject{name: e, file: f, buffers: &s.buffers}
 	if err := o.plan(part); err != nil {
 		f.Close()
 		return nil, err
@@ -115,7 +115,7 @@ func (o *storedObject) plan(part stream.PartialObject) error {
 }
 
 func (o *storedObject) next() (piece, bool, error) {
-	p := piece{Data: stream.Data{ObjectName: o.name, Form: o.form, Offset: o.size, Last: true}, done: o.release}
+	p := piece{Data: stream.Data{ObjectName: o.name, Form: o.form, Offset: o.size, Last: true}}
 	if len(o.todo) > 0 { // else all but the end is there
 		r := &o.todo[0]
 		p.Offset, p.Length = r.Start, min(r.Len(), pieceSize)
@@ -124,21 +124,32 @@ func (o *storedObject) next() (piece, bool, error) {
 			o.todo = o.todo[1:]
 		}
 	}
-	p.body = io.NewSectionReader(o.file, p.Offset, p.Length)
-	if !p.Last {
-		o.uses.Add(1)
+	if err := o.read(&p); err != nil {
+		o.close()
+		return piece{}, false, objectError(o.name, err)
+	}
+	if p.Last {
+		o.close()
 	}
 	return p, !p.Last, nil
 }
 
-func (o *storedObject) rest() int64 { return o.todo.Len() }
-func (o *storedObject) close()      { o.release() }
-
-func (o *storedObject) release() {
-	if o.uses.Add(-1) == 0 {
-		o.file.Close()
+// read reads the bytes of a piece. That may take its time, so it is not done while the piece is sent: nothing else can be then.
+func (o *storedObject) read(p *piece) error {
+	buffer, ok := o.buffers.Get().(*[pieceSize]byte)
+	if !ok {
+		buffer = new([pieceSize]byte)
 	}
+	p.body, p.done = buffer[:p.Length], func() { o.buffers.Put(buffer) }
+	n, err := o.file.ReadAt(p.body, p.Offset)
+	if err == io.EOF {
+		err = fmt.Errorf("it has %d bytes, and had %d", p.Offset+int64(n), o.size)
+	}
+	return err
 }
+
+func (o *storedObject) rest() int64 { return o.todo.Len() }
+func (o *storedObject) close()      { o.file.Close() }
 
 // storedForm is a digest of an object's size and of samples of it. Two encodings of the same content, which
 // differ nearly everywhere behind the first difference, do not have the same.
@@ -226,7 +237,7 @@ func (o *compressedObject) add(r ranges.Range, data []byte, last bool) {
 	}
 	o.ready = append(o.ready, piece{
 		Data: stream.Data{ObjectName: o.name, Form: form, Offset: r.Start, Length: r.Len(), Last: last},
-		body: bytes.NewReader(data),
+		body: data,
 		done: func() {},
 	})
 }
@@ -259,7 +270,7 @@ func (s *streamPush) storedSize(e ostree.ObjectName) (size int64, ok bool) {
 func (s *streamPush) send(conn *stream.Conn, p piece) error {
 	defer p.done()
 	s.anySent.Store(true)
-	if err := conn.SendData(p.Data, p.body); err != nil {
+	if err := conn.SendData(p.Data, bytes.NewReader(p.body)); err != nil {
 		return err
 	}
 	s.mu.Lock()

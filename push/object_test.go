@@ -2,10 +2,10 @@ package push
 
 import (
 	"bytes"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"ostree-push/internal/otrepo"
@@ -60,15 +60,14 @@ func pieces(t *testing.T, s *streamPush, e ostree.ObjectName, part stream.Partia
 		if p, more, err = o.next(); err != nil {
 			t.Fatal(err)
 		}
-		body, err := io.ReadAll(p.body)
-		if err != nil || int64(len(body)) != p.Length {
-			t.Fatalf("%d bytes of %d: %v", len(body), p.Length, err)
+		if int64(len(p.body)) != p.Length {
+			t.Fatalf("%d bytes of %d", len(p.body), p.Length)
 		}
 		if !p.Last && (p.Length < stream.MinPiece || p.Length > pieceSize) {
 			t.Errorf("a piece of %d bytes", p.Length)
 		}
+		all, bodies = append(all, p.Data), append(bodies, bytes.Clone(p.body))
 		p.done()
-		all, bodies = append(all, p.Data), append(bodies, body)
 	}
 	return all, bodies
 }
@@ -100,6 +99,26 @@ func TestObjects(t *testing.T) {
 				t.Errorf("%s, %d: with a part in another form there are %d pieces, not %d", mode, size, len(other), len(all))
 			}
 		}
+	}
+}
+
+// An object that has become shorter is found out before the frame of the piece is sent, within which nothing can be said of it.
+func TestObjectCutShort(t *testing.T) {
+	s, e := largeObject(t, "archive", 3*pieceSize)
+	o, err := s.openObject(t.Context(), e, stream.PartialObject{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := o.next()
+	if err == nil {
+		p.done()
+		err = os.Truncate(filepath.Join(s.src.dirs[0], ostree.ArchivePath(e.Type, e.Sum)), pieceSize+1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, more, err := o.next(); more || err == nil || !strings.Contains(err.Error(), e.Sum.String()) {
+		t.Errorf("%v, more: %v", err, more)
 	}
 }
 

@@ -40,6 +40,8 @@ type streamPush struct {
 	allSent atomic.Bool // that the receiver has asked for; it may move refs by now
 	anySent atomic.Bool // objects have been sent
 
+	buffers sync.Pool // of *[pieceSize]byte
+
 	mu   sync.Mutex
 	sent report.Totals
 }
