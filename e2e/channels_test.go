@@ -200,7 +200,7 @@ func TestRogueChannels(t *testing.T) {
 			e := p.entries[0]
 			return errors.Join(j.put(e, p.bodies[e]), j.conn.Flush(), p.put(e, p.bodies[e]), p.conn.Flush())
 		}, "nobody asked for it", 0},
-		{"a list", func(p, j *rogue) error { return j.conn.End(stream.List{}) }, `a frame 'L' \(List\) instead of 'D' \(Object\)`, 0},
+		{"a list", func(p, j *rogue) error { return j.conn.End(stream.List{}) }, `a frame 'L' \(List\) instead of 'D' \(Data\)`, 0},
 		{"the end of all but the frame", func(p, j *rogue) error {
 			err := errors.Join(p.put(p.entries[0], p.bodies[p.entries[0]]), p.conn.End(stream.Data{}))
 			j.stdin.Close()
