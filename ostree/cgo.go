@@ -1,6 +1,6 @@
 package ostree
 
-// #cgo pkg-config: ostree-1 gio-unix-2.0
+// #cgo pkg-config: ostree-1 gio-unix-2.0 zlib
 // #include "cgo.h"
 import "C"
 

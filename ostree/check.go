@@ -35,8 +35,8 @@ const InflateSlack = 16 << 20
 // a content object in the form of archive repositories, a ".filez" file. The error is ErrInflated if such an object
 // expands to far more than it says.
 //
-// libostree parses and inflates, and Go computes the SHA-256, with the processor's instructions for it: some
-// builds of libostree hash with GLib, at a sixth of that rate.
+// libostree parses and inflates, but for the plainest objects, of which there are the most (content.c); and Go computes the
+// SHA-256, with the processor's instructions for it: some builds of libostree hash with GLib, at a sixth of that rate.
 func CheckBytes(t ObjectType, sum Checksum, data []byte) error {
 	if len(data) == 0 {
 		return fmt.Errorf("the %s object is empty", typeNames[t])

@@ -6,10 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -129,6 +132,142 @@ func TestCheckDamaged(t *testing.T) {
 	}
 	if refused < 100 {
 		t.Errorf("libostree refuses %d and takes %d", refused, same)
+	}
+}
+
+// Small objects with any bit of them changed, any byte or all from one on missing, or something more behind them: in memory,
+// the same is found as in a file, which libostree inflates as it is read.
+func TestCheckEveryBit(t *testing.T) {
+	objects := append(objectsOf(t, rich(t)), deflated(t)...)
+	var taken, refused int
+	for _, o := range objects {
+		if o.t != ostree.ObjectFile || len(o.data) > 400 {
+			continue
+		}
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for name, damaged := range damages(o.data) {
+			if err := f.Truncate(0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt(damaged, 0); err != nil {
+				t.Fatal(err)
+			}
+			want := ostree.CheckContentFile(t.Context(), o.sum, f)
+			got := ostree.CheckBytes(o.t, o.sum, damaged)
+			if (got == nil) != (want == nil) {
+				t.Fatalf("%s, %s: %v; in a file: %v\n%x", o.sum, name, got, want, damaged)
+			}
+			if want == nil {
+				taken++
+			} else {
+				refused++
+			}
+		}
+	}
+	// What nobody looks at is padding, and what follows the end.
+	if taken < 100 || refused < 10_000 {
+		t.Errorf("%d are taken, and %d are refused", taken, refused)
+	}
+}
+
+// damages yields what may become of an object.
+func damages(data []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for at := range data {
+			for bit := range 8 {
+				flipped := bytes.Clone(data)
+				flipped[at] ^= 1 << bit
+				if !yield(fmt.Sprintf("bit %d of byte %d", bit, at), flipped) {
+					return
+				}
+			}
+			if !yield(fmt.Sprintf("cut at %d", at), data[:at]) ||
+				!yield(fmt.Sprintf("without byte %d", at), slices.Delete(bytes.Clone(data), at, at+1)) {
+				return
+			}
+		}
+		for _, more := range [][]byte{{0}, {0xff}, {1, 0, 0, 0xff, 0xff}, data} {
+			if !yield(fmt.Sprintf("with %x", more), slices.Concat(data, more)) {
+				return
+			}
+		}
+	}
+}
+
+// deflated are content objects, as no libostree writes them, but as it reads them: their content is in blocks of each type
+// that deflate has, in several, and in none.
+func deflated(t *testing.T) (all []object) {
+	text := []byte(strings.Repeat("deflate has three types of blocks; ", 3))
+	for _, content := range [][]byte{nil, {7}, text, bytes.Repeat([]byte{0}, 3000)} {
+		for _, level := range []int{flate.NoCompression, flate.BestSpeed, flate.BestCompression, flate.HuffmanOnly} {
+			for _, pieces := range []int{1, 3} {
+				var compressed bytes.Buffer
+				w, err := flate.NewWriter(&compressed, level)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range pieces {
+					w.Write(content[i*len(content)/pieces : (i+1)*len(content)/pieces])
+					w.Flush()
+				}
+				w.Close()
+				all = append(all, fileOf(0o100644, content, compressed.Bytes()))
+			}
+		}
+	}
+	for _, blocks := range [][]byte{
+		{3, 0},                   // an empty block with fixed codes
+		{1, 0, 0, 0xff, 0xff},    // an empty stored block
+		{0, 0, 0, 0xff, 0xff, 3}, // cut short
+		{2, 0, 3, 0},
+		{4}, {5}, {6}, {7}, // dynamic codes that are not there, and a type that there is not
+		{},
+	} {
+		all = append(all, fileOf(0o100644, nil, blocks))
+	}
+	for _, mode := range []uint32{0o100000, 0o106755, 0o104644, 0o040755, 0o300644, 0o1100644, 0o644, 0o120777} {
+		all = append(all, fileOf(mode, []byte{7}, []byte{1, 1, 0, 0xfe, 0xff, 7}))
+	}
+	return all
+}
+
+// fileOf returns a regular file without extended attributes, by what is, and what says it has been compressed from.
+func fileOf(mode uint32, content, compressed []byte) object {
+	attributes := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(make([]byte, 0, 16), 10), 20)
+	attributes = append(binary.BigEndian.AppendUint32(attributes, mode), 0, 0, 0, 0, 0)
+	size := binary.BigEndian.AppendUint64(nil, uint64(len(content)))
+	data := slices.Concat([]byte{0, 0, 0, 26, 0, 0, 0, 0}, size, attributes, []byte{25}, compressed)
+	hashed := slices.Concat([]byte{0, 0, 0, 18, 0, 0, 0, 0}, attributes, []byte{17}, content)
+	return object{ostree.ObjectFile, sha256.Sum256(hashed), data}
+}
+
+// The forms that fileOf makes are right: those that should be are taken.
+func TestCheckDeflated(t *testing.T) {
+	path := initRepo(t, "archive")
+	repo := open(t, path)
+	var taken int
+	for _, o := range deflated(t) {
+		file := filepath.Join(path, ostree.ArchivePath(o.t, o.sum))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.RemoveAll(file)); err != nil {
+			t.Fatal(err)
+		}
+		write(t, file, string(o.data))
+		want := repo.CheckObject(t.Context(), o.t, o.sum)
+		for name, err := range o.checks(t, o.data) {
+			if (err == nil) != (want == nil) {
+				t.Errorf("%s of %x: %v; libostree: %v", name, o.data, err, want)
+			}
+		}
+		if want == nil {
+			taken++
+		}
+	}
+	if taken < 35 {
+		t.Errorf("libostree takes only %d", taken)
 	}
 }
 

@@ -9,7 +9,7 @@
 #	packaging/packages.sh distro      make test-deb, test-distro
 set -eu
 
-packages="ca-certificates gcc libc6-dev pkg-config libostree-dev"
+packages="ca-certificates gcc libc6-dev pkg-config libostree-dev zlib1g-dev"
 case "${1-}" in
 build) ;;
 test) packages="$packages git ostree flatpak openssh-client openssh-server
@@ -42,7 +42,7 @@ echo "${version#go} $needed" | awk '{
 }' || go_error "$(command -v "$go") is $version"
 
 # What builds is enough, whatever it was installed from.
-if [ "$1" = build ] && pkg-config --exists 'ostree-1 >= 2021.3' 2>/dev/null &&
+if [ "$1" = build ] && pkg-config --exists 'ostree-1 >= 2021.3' zlib 2>/dev/null &&
 	echo '#include <stdlib.h>' | ${CC:-gcc} -E - >/dev/null 2>&1; then
 	exit 0
 fi
