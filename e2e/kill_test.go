@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -319,4 +320,83 @@ func TestHalfway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKilledBetween kills the receiver before each single object that moves into the repository: what has moved by then is
+// in no ref, and is taken for what is there; what has not is found in the quarantine, so that nothing is sent again. If somebody prunes
+// before the next push, what had moved is, and nothing else.
+func TestKilledBetween(t *testing.T) {
+	t.Parallel()
+	base := newStatesBase(t)
+	for _, prunes := range []bool{false, true} {
+		t.Run(fmt.Sprintf("prunes %v", prunes), func(t *testing.T) {
+			w := base.copied(t)
+			w.transport = "stream"
+			w.emptied(t)
+			empty := w.target
+			step := 1
+			if prunes || testing.Short() {
+				step = 3
+			}
+			partly := 0
+			for n := 1; ; n += step {
+				w.setTarget(filepath.Join(t.TempDir(), "target"))
+				copyRepo(t, w.target, empty)
+				m := moment{library: w.library, call: "renameat", dir: filepath.Join(w.target, "objects"), number: n}
+				if w.pushWith(t, []string{m.command(t)}, "main").err == nil {
+					if partly < 3 {
+						t.Errorf("only %d times, a part of the objects has moved", partly)
+					}
+					return
+				}
+				if w.goesOn(t, n, prunes) {
+					partly++
+				}
+			}
+		})
+	}
+}
+
+// goesOn pushes once more, when the receiver was killed at its Nth attempt to move an object, and reports whether a part had moved.
+func (w *world) goesOn(t *testing.T, n int, prunes bool) (partly bool) {
+	t.Helper()
+	moved, all := objectsIn(t, filepath.Join(w.target, "objects")), objectsIn(t, w.target)
+	if refs := refFiles(t, w.target); len(refs) > 0 {
+		t.Errorf("%d: refs have moved: %v", n, refs)
+	}
+	if len(all) == 0 {
+		t.Errorf("%d: nothing has arrived", n)
+	}
+	output(t, "ostree", "--repo="+w.target, "fsck", "-q")
+	again := 0
+	if prunes {
+		output(t, "ostree", "--repo="+w.target, "prune", "--refs-only")
+		again = len(moved)
+	}
+	said := w.push(t, "main")
+	if said.err != nil {
+		t.Fatalf("%d: %v", n, said.err)
+	}
+	if sent := said.result.Objects - 1; sent != again {
+		t.Errorf("%d: %d objects besides the commit are sent, and not %d", n, sent, again)
+	}
+	w.checkPulled(t, "main")
+	output(t, "ostree", "--repo="+w.target, "fsck", "-q")
+	return len(moved) > 0 && len(moved) < len(all)
+}
+
+// TestWithoutNoReplace has a file system that cannot rename a file without replacing another one, as some of other machines: objects
+// get into the repository by links.
+func TestWithoutNoReplace(t *testing.T) {
+	t.Parallel()
+	w := newStatesBase(t).copied(t)
+	w.transport = "stream"
+	w.emptied(t)
+	m := moment{library: w.library, call: "renameat", dir: filepath.Join(w.target, "objects"), number: 1000}
+	said := w.pushWith(t, []string{m.command(t, "MOMENT_NO_FLAGS=1")}, "main")
+	if said.err != nil {
+		t.Fatalf("%v\n%s", said.err, said.stderr)
+	}
+	w.checkPulled(t, "main")
+	output(t, "ostree", "--repo="+w.target, "fsck", "-q")
 }

@@ -16,10 +16,11 @@ import (
 )
 
 // momentSource is a library that is loaded into a program, and ends or stops it at the
-// moment when libostree moves a file into a directory of a repository, or removes one from it.
+// moment when libostree, or what is compiled into it, moves a file into a directory of a repository, or removes one from it.
 const momentSource = `
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,6 +64,18 @@ int renameat (int from_fd, const char *from, int to_fd, const char *to)
   return real (from_fd, from, to_fd, to);
 }
 
+int renameat2 (int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+  int (*real) (int, const char *, int, const char *, unsigned) = dlsym (RTLD_NEXT, "renameat2");
+  if (flags && getenv ("MOMENT_NO_FLAGS"))
+    {
+      errno = EINVAL;
+      return -1;
+    }
+  call ("renameat", to_fd);
+  return real (from_fd, from, to_fd, to, flags);
+}
+
 int unlinkat (int fd, const char *path, int flags)
 {
   int (*real) (int, const char *, int) = dlsym (RTLD_NEXT, "unlinkat");
@@ -71,7 +84,7 @@ int unlinkat (int fd, const char *path, int flags)
 }
 `
 
-// moment is when libostree, in a program, makes its Nth call of renameat or unlinkat with a path
+// moment is when a program makes its Nth call of renameat (or renameat2) or unlinkat, as libostree and package ostree do, with a path
 // that begins at a directory.
 type moment struct {
 	library string

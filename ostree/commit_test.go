@@ -121,7 +121,7 @@ func TestWriteCommitLike(t *testing.T) {
 	var written, orphan ostree.Checksum
 	in(t, repo, func(tx *ostree.Transaction) {
 		var err error
-		written, err = tx.WriteCommitLike(context.Background(), from, src, ostree.MetadataEdit{
+		written, err = tx.WriteCommitLike(context.Background(), repo, from, src, ostree.MetadataEdit{
 			Strings:     map[string]string{"changed": "new", "retyped": "größe", "added": ""},
 			StringLists: map[string][]string{ostree.MetaRefBinding: {"a", "b"}, "none": {}},
 			Remove:      []string{"removed", "never there"},
@@ -129,7 +129,7 @@ func TestWriteCommitLike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		orphan, err = tx.WriteCommitLike(context.Background(), from, ostree.Checksum{}, ostree.MetadataEdit{})
+		orphan, err = tx.WriteCommitLike(context.Background(), repo, from, ostree.Checksum{}, ostree.MetadataEdit{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestPartialUntilCommitted(t *testing.T) {
 			if err := importMain(repo, tx); err != nil {
 				return ostree.Checksum{}, err
 			}
-			return tx.WriteCommitLike(ctx, loadCommit(t, from, main), main, ostree.MetadataEdit{})
+			return tx.WriteCommitLike(ctx, from, loadCommit(t, from, main), main, ostree.MetadataEdit{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -264,32 +264,44 @@ func metadataOf(t *testing.T, path, text string) []byte {
 // importTree imports all that a commit consists of but itself, and that the target lacks.
 func importTree(t *testing.T, target *ostree.Repo, tx *ostree.Transaction, from *ostree.Repo, sum ostree.Checksum) {
 	t.Helper()
+	eachObject(t, from, sum, func(e ostree.ObjectName) error {
+		has, err := target.HasObject(t.Context(), e.Type, e.Sum)
+		if err != nil || has {
+			return err
+		}
+		return tx.Import(t.Context(), from, e.Type, e.Sum)
+	})
+}
+
+// takeTree takes all that a commit consists of but itself.
+func takeTree(t *testing.T, tx *ostree.Transaction, from *ostree.Repo, sum ostree.Checksum) {
+	t.Helper()
+	eachObject(t, from, sum, func(e ostree.ObjectName) error { return tx.Take(t.Context(), from, e) })
+}
+
+// eachObject calls visit for all that a commit consists of but itself, trees after what is below them; for some of it more than
+// once.
+func eachObject(t *testing.T, repo *ostree.Repo, sum ostree.Checksum, visit func(ostree.ObjectName) error) {
+	t.Helper()
 	check := func(err error) {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	take := func(kind ostree.ObjectType, sum ostree.Checksum) {
-		has, err := target.HasObject(t.Context(), kind, sum)
-		check(err)
-		if !has {
-			check(tx.Import(t.Context(), from, kind, sum))
-		}
-	}
 	var walk func(tree ostree.Tree)
 	walk = func(tree ostree.Tree) {
-		files, dirs, err := from.DirTree(tree.Contents)
+		files, dirs, err := repo.DirTree(tree.Contents)
 		check(err)
 		for _, file := range files {
-			take(ostree.ObjectFile, file)
+			check(visit(ostree.ObjectName{Type: ostree.ObjectFile, Sum: file}))
 		}
 		for _, dir := range dirs {
 			walk(dir.Tree)
 		}
-		take(ostree.ObjectDirTree, tree.Contents)
-		take(ostree.ObjectDirMeta, tree.Meta)
+		check(visit(ostree.ObjectName{Type: ostree.ObjectDirTree, Sum: tree.Contents}))
+		check(visit(ostree.ObjectName{Type: ostree.ObjectDirMeta, Sum: tree.Meta}))
 	}
-	commit, err := from.LoadCommit(sum)
+	commit, err := repo.LoadCommit(sum)
 	check(err)
 	commit.Close()
 	walk(commit.Tree)

@@ -136,7 +136,7 @@ func TestContentDigestWritten(t *testing.T) {
 		var written ostree.Checksum
 		in(t, repo, func(tx *ostree.Transaction) {
 			var err error
-			if written, err = tx.WriteCommitLike(context.Background(), from, from.Parent, edit); err != nil {
+			if written, err = tx.WriteCommitLike(context.Background(), repo, from, from.Parent, edit); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -189,18 +189,19 @@ func (l *leakTest) round(t *testing.T, i int) {
 	defer func() { check(tx.Abort()) }()
 	notThere := *offered
 	notThere.Checksum = l.missing
-	_, err = tx.WriteCommitLike(ctx, &notThere, ostree.Checksum{}, ostree.MetadataEdit{})
+	_, err = tx.WriteCommitLike(ctx, q, &notThere, ostree.Checksum{}, ostree.MetadataEdit{})
 	fails(err, ostree.ErrNotFound)
 	fails(tx.Import(ctx, q, ostree.ObjectFile, l.missing), ostree.ErrNotFound)
 	other, err := ostree.Open(l.bare)
 	check(err)
 	defer other.Close()
 	check(tx.Import(ctx, other, ostree.ObjectFile, l.object))
+	check(tx.Take(ctx, other, ostree.ObjectName{Type: ostree.ObjectFile, Sum: l.object}))
 	importTree(t, target, tx, q, l.commit)
 	check(tx.ImportCommit(ctx, q, l.commit))
 	have, err := target.Refs(ctx)
 	check(err)
-	merged, err := tx.WriteCommitLike(ctx, offered, have["main"], ostree.MetadataEdit{
+	merged, err := tx.WriteCommitLike(ctx, q, offered, have["main"], ostree.MetadataEdit{
 		Strings:     map[string]string{"text": largeText, ostree.MetaCollectionBinding: target.CollectionID()},
 		StringLists: map[string][]string{ostree.MetaRefBinding: {"main"}},
 		Remove:      []string{"other"},

@@ -67,6 +67,9 @@ func (r *Repo) HasObject(ctx context.Context, t ObjectType, sum Checksum) (bool,
 	if err != nil || size >= 0 {
 		return err == nil && !r.isDamaged(t, size), err
 	}
+	if !r.staged.Load() && C.ostree_repo_get_parent(r.c) == nil {
+		return false, nil // there is nowhere else to look, and many are looked for
+	}
 	c, done := cancellable(ctx)
 	defer done()
 	csum, free := cstring(sum.String())

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Repo is an open repository. It holds file descriptors until Close. Any number of goroutines may use
@@ -17,6 +18,8 @@ type Repo struct {
 	mu   sync.Mutex // for c, between Close and hold
 	c    *C.OstreeRepo
 	path string
+
+	staged atomic.Bool // the open transaction may have staged something
 }
 
 // Open opens the repository in the directory path. The error is ErrNotFound if nothing is there. The caller

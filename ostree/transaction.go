@@ -26,6 +26,7 @@ type Transaction struct {
 
 	commits map[Checksum]struct{} // to be complete after Commit
 	resumed bool                  // began with what an interrupted one has staged
+	taken   takings               // what Commit moves
 }
 
 // Begin opens a transaction, which waits for libostree's shared lock as LockShared does. The caller ends the
@@ -40,7 +41,14 @@ func (r *Repo) Begin(ctx context.Context) (*Transaction, error) {
 	if C.ostree_repo_prepare_transaction(r.c, &resumed, c, &gerr) == 0 {
 		return nil, gerror(gerr)
 	}
+	r.staged.Store(resumed != 0)
 	return &Transaction{repo: r, open: true, commits: map[Checksum]struct{}{}, resumed: resumed != 0}, nil
+}
+
+// ended notes that the transaction is not open any more.
+func (t *Transaction) ended() {
+	t.open = false
+	t.repo.staged.Store(false)
 }
 
 // Import brings an object that is no commit from another repository, which is trusted to have the object that
@@ -54,6 +62,7 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 	}
 	csum, free := cstring(sum.String())
 	defer free()
+	t.repo.staged.Store(true)
 	var gerr *C.GError
 	if C.ostree_repo_import_object_from_with_trust(t.repo.c, from.c, C.OstreeObjectType(kind), csum, 1, c, &gerr) == 0 {
 		return gerror(gerr)
@@ -61,7 +70,7 @@ func (t *Transaction) Import(ctx context.Context, from *Repo, kind ObjectType, s
 	return nil
 }
 
-// ImportCommit brings a commit from another repository, after all objects that the commit consists of. Its detached
+// ImportCommit brings a commit from another repository, after all objects that the commit consists of, or after those have been taken. Its detached
 // metadata comes with it only if the transaction's repository does not have the commit: whoever pushes a commit that is
 // published already may not replace what stands beside it, such as its signatures.
 func (t *Transaction) ImportCommit(ctx context.Context, from *Repo, sum Checksum) error {
@@ -95,9 +104,10 @@ func (t *Transaction) completes(sum Checksum) error {
 }
 
 // WriteCommitLike writes a commit with the tree, subject, body and timestamp of src, which is complete and in
-// the repository, with src's metadata after an edit, and with another parent (zero for none). It returns the
-// checksum of the commit written. Detached metadata is not copied.
-func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent Checksum, edit MetadataEdit) (Checksum, error) {
+// the repository from, with src's metadata after an edit, and with another parent (zero for none). It returns the
+// checksum of the commit written. Detached metadata is not copied. What the commit consists of is, after Commit, in the transaction's
+// repository.
+func (t *Transaction) WriteCommitLike(ctx context.Context, from *Repo, src *Commit, parent Checksum, edit MetadataEdit) (Checksum, error) {
 	c, done := cancellable(ctx)
 	defer done()
 	source, freeSource := cstring(src.Checksum.String())
@@ -114,8 +124,9 @@ func (t *Transaction) WriteCommitLike(ctx context.Context, src *Commit, parent C
 	}
 	metadata := edit.apply(src)
 	defer C.g_variant_unref(metadata)
+	t.repo.staged.Store(true)
 	var gerr *C.GError
-	sum := C.op_write_commit_like(t.repo.c, source, metadata, cparent, subject, body,
+	sum := C.op_write_commit_like(t.repo.c, from.c, source, metadata, cparent, subject, body,
 		C.guint64(src.Timestamp), c, &gerr)
 	if sum == nil {
 		return Checksum{}, gerror(gerr)
@@ -147,31 +158,45 @@ func (t *Transaction) Commit(ctx context.Context) error {
 	return nil
 }
 
-// moveObjects moves what is staged into the repository. Unless core.fsync is false there, the objects are
-// on the disk before they are moved, and the moves are when it returns.
+// moveObjects moves what has been taken, and then what is staged, into the repository. Unless core.fsync is false there, the objects
+// are on the disk before they are moved, and the moves are when it returns.
 //
 // libostree would sync each directory of objects, touched or not, and wait for the disk 257
 // times. To sync the file system does the same for all of them at once, as libostree
 // itself has it for the objects.
 func (t *Transaction) moveObjects(ctx context.Context) error {
+	sync := t.repo.syncfs
+	if C.ostree_repo_get_disable_fsync(t.repo.c) != 0 {
+		sync = func() error { return nil }
+	}
+	if err := sync(); err != nil {
+		return err
+	}
+	imported, err := t.moveTaken(ctx)
+	if err == nil && imported > 0 {
+		err = sync()
+	}
+	if err == nil {
+		err = t.moveStaged(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return sync()
+}
+
+// moveStaged has libostree move what is staged, without syncing.
+func (t *Transaction) moveStaged(ctx context.Context) error {
 	c, done := cancellable(ctx)
 	defer done()
-	syncs := C.ostree_repo_get_disable_fsync(t.repo.c) == 0
-	if syncs {
-		if err := t.repo.syncfs(); err != nil {
-			return err
-		}
-		C.ostree_repo_set_disable_fsync(t.repo.c, 1)
-		defer C.ostree_repo_set_disable_fsync(t.repo.c, 0)
-	}
+	off := C.ostree_repo_get_disable_fsync(t.repo.c)
+	C.ostree_repo_set_disable_fsync(t.repo.c, 1)
+	defer C.ostree_repo_set_disable_fsync(t.repo.c, off)
 	var gerr *C.GError
 	if C.ostree_repo_commit_transaction(t.repo.c, nil, c, &gerr) == 0 {
 		return gerror(gerr)
 	}
-	t.open = false
-	if syncs {
-		return t.repo.syncfs()
-	}
+	t.ended()
 	return nil
 }
 
@@ -186,16 +211,9 @@ func (t *Transaction) close(ctx context.Context) error {
 		return t.Abort()
 	}
 	// To commit removes the directory for what is staged, which Abort leaves.
-	syncs := C.ostree_repo_get_disable_fsync(t.repo.c) == 0
-	C.ostree_repo_set_disable_fsync(t.repo.c, 1)
-	defer C.ostree_repo_set_disable_fsync(t.repo.c, gboolean(!syncs))
-	c, done := cancellable(ctx)
-	defer done()
-	var gerr *C.GError
-	if C.ostree_repo_commit_transaction(t.repo.c, nil, c, &gerr) == 0 {
-		return errors.Join(gerror(gerr), t.Abort())
+	if err := t.moveStaged(ctx); err != nil {
+		return errors.Join(err, t.Abort())
 	}
-	t.open = false
 	return nil
 }
 
@@ -205,7 +223,7 @@ func (t *Transaction) Abort() error {
 	if !t.open {
 		return nil
 	}
-	t.open = false
+	t.ended()
 	var gerr *C.GError
 	if C.ostree_repo_abort_transaction(t.repo.c, nil, &gerr) == 0 {
 		return gerror(gerr)

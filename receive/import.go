@@ -84,7 +84,7 @@ func (m *missingObjects) add(e ostree.ObjectName) {
 // asked for.
 var errLostObjects = errors.New("objects that were there have been removed meanwhile")
 
-// importObjects takes over into a transaction what commits consist of, and the commits. Everything in the
+// importObjects has a transaction take over what commits consist of, and the commits. Everything in the
 // quarantine has been checked. What is neither there nor in the target is errLostObjects.
 func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, commits []ostree.Checksum) error {
 	r.sink.Log(report.Debug, "Importing the objects")
@@ -118,7 +118,7 @@ func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *
 			return err
 		}
 	}
-	if err := tx.Import(ctx, q.Repo, e.Type, e.Sum); err != nil {
+	if err := tx.Take(ctx, q.Repo, e); err != nil {
 		return fmt.Errorf("object %s: %w", e.String(), err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ostree-push/ostree"
+	"ostree-push/receive/quarantine"
 	"ostree-push/receive/sign"
 	"ostree-push/report"
 )
@@ -13,17 +14,18 @@ import (
 // merge writes the received commit anew on its ref: bound to this ref and this
 // repository's collection, with the ref's current commit as its parent, and
 // signed with this repository's keys.
-func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, v *verdict) error {
+func (r *receiver) merge(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, v *verdict) error {
 	if !v.merged.IsZero() {
 		return nil // it is taken as it is
 	}
 	received := v.commit.Checksum
-	imported, err := r.target.LoadCommit(received)
+	// What it consists of may not be in the target before the transaction is committed.
+	src, err := q.Repo.LoadCommit(received)
 	if err != nil {
 		return fmt.Errorf("ref %s: load commit %s: %w", v.ref, received, err)
 	}
-	defer imported.Close()
-	merged, err := tx.WriteCommitLike(ctx, imported, v.parent, r.bindings(v.ref, received))
+	defer src.Close()
+	merged, err := tx.WriteCommitLike(ctx, q.Repo, src, v.parent, r.bindings(v.ref, received))
 	if err != nil {
 		return fmt.Errorf("ref %s: write commit: %w", v.ref, err)
 	}

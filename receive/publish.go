@@ -137,7 +137,7 @@ func (r *receiver) importAndMerge(ctx context.Context, q *quarantine.Quarantine,
 		return err
 	}
 	for _, v := range due {
-		if err := r.merge(ctx, tx, v); err != nil {
+		if err := r.merge(ctx, tx, q, v); err != nil {
 			return err
 		}
 	}
