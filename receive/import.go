@@ -22,6 +22,7 @@ const askMost = 100_000
 func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, from fetcher, commits []ostree.Checksum) error {
 	asked := map[ostree.ObjectName]struct{}{}
 	for {
+		q.StartSync() // the disk has nothing to do while trees are walked, and the transaction waits for it
 		missing, err := r.missing(ctx, q, commits)
 		if err != nil || len(missing) == 0 {
 			return err

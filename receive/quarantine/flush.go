@@ -25,10 +25,21 @@ func (f *flusher) wrote(bytes int64, dir int) {
 		return
 	}
 	f.bytes.Store(0)
+	f.sync(dir, func() { f.running.Store(false) })
+}
+
+// start has all that is there written, as far as that is not under way.
+func (f *flusher) start(dir int) {
+	if !f.off {
+		f.sync(dir, func() {})
+	}
+}
+
+func (f *flusher) sync(dir int, synced func()) {
 	f.done.Add(1)
 	go func() {
 		defer f.done.Done()
-		defer f.running.Store(false)
+		defer synced()
 		unix.Syncfs(dir) // should it fail, the transaction's fails too
 	}()
 }

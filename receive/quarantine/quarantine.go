@@ -63,7 +63,7 @@ func New(target *ostree.Repo) (*Quarantine, error) {
 		q.Remove()
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
-	if q.masked, err = masks(filepath.Join(dir, "objects")); err != nil {
+	if q.masked, err = q.masks(); err != nil {
 		q.Remove()
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
@@ -90,21 +90,19 @@ func OpenDir(repo, name string) (*os.File, error) {
 // libostree has it: they are linked into the target as they are, and may be served from there.
 const objectMode = 0o644
 
-// masks reports whether files get less than objectMode in a directory, by the umask or by the directory's
+// masks reports whether files get less than objectMode in the directory of objects, by the umask or by the directory's
 // ACL. Most do not, so that there is no need to set the mode of each.
-func masks(dir string) (bool, error) {
-	path := filepath.Join(dir, "mode")
-	fd, err := createFile(path)
+func (q *Quarantine) masks() (bool, error) {
+	f, err := q.createFile("objects/mode")
 	if err != nil {
 		return false, err
 	}
-	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return false, err
 	}
-	return info.Mode() != objectMode, os.Remove(path)
+	return info.Mode() != objectMode, os.Remove(f.Name())
 }
 
 // unmask gives the file of an object its mode.
@@ -123,14 +121,12 @@ func (q *Quarantine) Has(e ostree.ObjectName) bool {
 
 // Create makes the file of an object, of which there must be none.
 func (q *Quarantine) Create(e ostree.ObjectName) (*os.File, error) {
-	path := q.objectPath(e)
-	fd, err := createFile(path)
+	f, err := q.createFile(ostree.ArchivePath(e.Type, e.Sum))
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), path)
-	if err := q.unmask(fd); err != nil {
-		return nil, errors.Join(&os.PathError{Op: "chmod", Path: path, Err: err}, f.Close())
+	if err := q.unmask(int(f.Fd())); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "chmod", Path: f.Name(), Err: err}, f.Close())
 	}
 	return f, nil
 }
@@ -155,8 +151,7 @@ func (q *Quarantine) Replace(name string) (*os.File, error) {
 // Write stores an object that has been checked. There are a great many of them, so
 // this makes no call more than it must.
 func (q *Quarantine) Write(e ostree.ObjectName, data []byte) error {
-	path := q.objectPath(e)
-	fd, err := createFile(path)
+	fd, err := q.create(ostree.ArchivePath(e.Type, e.Sum))
 	if err != nil {
 		return err
 	}
@@ -170,10 +165,13 @@ func (q *Quarantine) Write(e ostree.ObjectName, data []byte) error {
 		}
 	}
 	if err := errors.Join(err, unix.Close(fd)); err != nil {
-		return &os.PathError{Op: "write", Path: path, Err: err}
+		return &os.PathError{Op: "write", Path: q.objectPath(e), Err: err}
 	}
 	return nil
 }
+
+// StartSync has all that has arrived written to the disk while other things are done, so that little is left for the transaction to wait for.
+func (q *Quarantine) StartSync() { q.sync.start(int(q.held.Fd())) }
 
 // Wrote counts bytes that have been written.
 func (q *Quarantine) Wrote(bytes int64) { q.sync.wrote(bytes, int(q.held.Fd())) }
@@ -182,21 +180,32 @@ func (q *Quarantine) objectPath(e ostree.ObjectName) string {
 	return q.dir + "/" + ostree.ArchivePath(e.Type, e.Sum)
 }
 
-func createFile(path string) (fd int, err error) {
+// createFile makes a file, of which there must be none, by its path below the quarantine.
+func (q *Quarantine) createFile(path string) (*os.File, error) {
+	fd, err := q.create(path)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), q.dir+"/"+path), nil
+}
+
+// create is createFile for those who close the descriptor themselves. The path begins at the quarantine's directory, which is
+// open, so that the kernel does not look up all that is above for each object.
+func (q *Quarantine) create(path string) (fd int, err error) {
 	open := func() {
 		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 		for fd, err = -1, unix.EINTR; err == unix.EINTR; {
-			fd, err = unix.Open(path, flags, objectMode)
+			fd, err = unix.Openat(int(q.held.Fd()), path, flags, objectMode)
 		}
 	}
 	if open(); err == unix.ENOENT {
-		if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return -1, err
+		if err := unix.Mkdirat(int(q.held.Fd()), filepath.Dir(path), 0o755); err != nil && err != unix.EEXIST {
+			return -1, &os.PathError{Op: "mkdir", Path: q.dir + "/" + filepath.Dir(path), Err: err}
 		}
 		open()
 	}
 	if err != nil {
-		return -1, &os.PathError{Op: "create", Path: path, Err: err}
+		return -1, &os.PathError{Op: "create", Path: q.dir + "/" + path, Err: err}
 	}
 	return fd, nil
 }
