@@ -39,11 +39,10 @@ const (
 
 // startNote begins to note what comes of an object. Without a file for it, it is not to be resumed, and that is all.
 func startNote(p *Pieces) *note {
-	fd, err := createFile(p.file.Name() + noteExtension)
+	file, err := p.q.createFile(piecesDir + "/" + p.ObjectName.String() + noteExtension)
 	if err != nil {
 		return nil
 	}
-	file := os.NewFile(uintptr(fd), p.file.Name()+noteExtension)
 	if _, err := file.Write(p.form[:]); err != nil {
 		file.Close()
 		return nil

@@ -47,15 +47,11 @@ const (
 
 // NewPieces begins an object, of which there must be nothing yet.
 func (q *Quarantine) NewPieces(e ostree.ObjectName, form [16]byte) (*Pieces, error) {
-	path := q.piecesPath(e)
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
-	fd, err := createFile(path)
+	file, err := q.createFile(piecesDir + "/" + e.String())
 	if err != nil {
 		return nil, err
 	}
-	return q.newPieces(e, os.NewFile(uintptr(fd), path), form), nil
+	return q.newPieces(e, file, form), nil
 }
 
 func (q *Quarantine) newPieces(e ostree.ObjectName, file *os.File, form [16]byte) *Pieces {
