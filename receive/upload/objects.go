@@ -193,7 +193,7 @@ func (in *intake) readSmall(conn *stream.Conn, piece stream.Data, b *batch) erro
 	if err := in.claim(piece.ObjectName); err != nil {
 		return err
 	}
-	if err := in.space(piece.ObjectName, piece.Length, piece.Length); err != nil {
+	if err := in.space(piece.ObjectName, piece.Length, max(piece.Length, blockSize)); err != nil {
 		return err
 	}
 	if err := b.read(conn, piece.ObjectName, int(piece.Length)); err != nil {
@@ -228,13 +228,13 @@ func (in *intake) count(size int64, object bool) {
 	in.progress.show(report.Progress{Phase: "Receiving objects", Done: in.arrived, Total: in.total, Bytes: bytes})
 }
 
-// space takes the room for some bytes of an object, which has so many up to their end. It is an error if that is too large for its
+// space takes so much room for some bytes of an object, which has so many up to their end. It is an error if that is too large for its
 // kind, or for the disk.
-func (in *intake) space(e ostree.ObjectName, end, length int64) error {
+func (in *intake) space(e ostree.ObjectName, end, room int64) error {
 	if e.Type != ostree.ObjectFile && end > ostree.MaxMetadataSize {
 		return quarantine.Fault(fmt.Errorf("%d bytes are too many", end))
 	}
-	return in.room.Take(max(length, blockSize))
+	return in.room.Take(room)
 }
 
 // read adds a small object to the batch.

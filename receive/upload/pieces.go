@@ -19,8 +19,8 @@ type pieces struct {
 	in *intake
 
 	mu    sync.Mutex
-	parts map[ostree.ObjectName]*part
-	begun int // of which not all has come
+	parts map[ostree.ObjectName]*part // those that have been stored as objects are none any more
+	begun int                         // of which not all has come
 	// finishing has room for those that have come, and are still being checked. Who brings the last piece of one waits for that.
 	finishing chan struct{}
 	checking  sync.WaitGroup
@@ -38,7 +38,6 @@ type part struct {
 	wrong bool                    // nobody is to blame for that: what comes of it is dropped, and it is asked for again
 	// checked is closed when the check has ended.
 	checked chan struct{}
-	stored  bool // as an object, after it
 }
 
 func newPieces(in *intake, left []*quarantine.Pieces) *pieces {
@@ -176,7 +175,7 @@ func (ps *pieces) check(ctx context.Context, p *part) {
 	defer ps.mu.Unlock()
 	switch {
 	case err == nil:
-		p.stored = true
+		delete(ps.parts, p.ObjectName)
 	case errors.Is(err, quarantine.ErrOldPart):
 		ps.giveUp(p)
 	case ps.in.ctx.Err() == nil:
@@ -222,11 +221,9 @@ func (ps *pieces) finish() (incomplete error) {
 	}
 	ps.checking.Wait()
 	for _, p := range ps.parts {
-		switch {
-		case p.stored:
-		case p.wrong:
+		if p.wrong {
 			p.Drop()
-		default:
+		} else {
 			p.Leave()
 		}
 	}
