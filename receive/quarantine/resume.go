@@ -95,11 +95,12 @@ func (s *Resume) check(e ostree.ObjectName) error {
 
 // TakePieces takes an object of which a part has been left, nil if there is none. Its pieces are not checked: whoever has the whole does that.
 func (s *Resume) TakePieces(e ostree.ObjectName) *Pieces {
+	name := e.String()
 	for _, l := range s.from {
-		if _, left := l.pieces[e.String()]; !left {
+		if _, left := l.pieces[name]; !left {
 			continue
 		}
-		delete(l.pieces, e.String())
+		delete(l.pieces, name)
 		l.taken = true
 		p, err := s.q.takePieces(l.dir, e)
 		if err == nil {
