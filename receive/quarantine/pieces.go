@@ -188,6 +188,8 @@ func (p *Pieces) check(ctx context.Context) error {
 	if waitErr := p.waitWhole(ctx); waitErr != nil || err == nil {
 		return waitErr
 	}
+	p.q.inMemory.Lock()
+	defer p.q.inMemory.Unlock()
 	return CheckFile(ctx, p.file, p.ObjectName)
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ type Quarantine struct {
 	// masked: files are made with less than objectMode, so that each has to be given its mode.
 	masked bool
 	sync   flusher
+	// inMemory is held by who checks an object that has come in pieces and is in memory as a whole, or has a header that is. They may be
+	// as large as libostree takes them (128 MiB in newer versions), and many may come at once.
+	inMemory sync.Mutex
 
 	removing chan struct{} // closed when it is removed; nil: nobody does that
 }
