@@ -60,12 +60,26 @@ type Ref struct {
 	Reason   string     `json:"reason,omitempty"`
 }
 
-// Progress is how far one phase of a push is.
+// The phases of a push, as a receiver names them.
+const (
+	Receiving = "Receiving objects"
+	Checking  = "Checking what has arrived"
+	Waiting   = "Waiting for the repository's lock"
+	Importing = "Importing objects"
+	Updating  = "Updating the metadata"
+	Hook      = "Waiting for the update hook"
+)
+
+// Progress is how far one phase of a push is. Of some phases nothing is known but that they are under way.
 type Progress struct {
-	Phase string `json:"phase"` // such as "Receiving objects"
+	Phase string `json:"phase"` // such as Receiving
 	Done  int    `json:"done"`  // objects
 	Total int    `json:"total"` // objects known so far; 0 if nothing is known
 	Bytes int64  `json:"bytes"` // moved
+	// Size is how many bytes there are in all, 0 if that is not known, and About says that it may be another number. The receiver does
+	// not say: only the pusher knows.
+	Size  int64 `json:"-"`
+	About bool  `json:"-"`
 }
 
 // Sink takes what is said. Its methods may be called from several goroutines.

@@ -4,40 +4,48 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
 // lineInterval is how often progress makes a line where there is no terminal.
 const lineInterval = 3 * time.Second
 
-// Text writes for people: log lines as they come, progress as a bar on a
-// terminal and as a line every few seconds elsewhere.
+// Text writes for people: log lines as they come, progress as a line that changes in its place
+// on a terminal, and as a line every few seconds elsewhere.
 type Text struct {
 	name  string // of the program
 	level Level  // the least that is shown; progress and results are Info
 
 	mu       sync.Mutex
 	w        io.Writer
-	terminal bool
-	bar      *progressbar.ProgressBar
-	phase    string
+	terminal func() (width int) // of the one that w is; nil: it is none
+	live     live               // if it is one
+	timer    *time.Timer        // until that is drawn; nil: it is not
 	nextLine time.Time
 	refs     []Ref
 }
 
 // NewText returns a Text that writes to w, showing what is at least level.
 func NewText(w io.Writer, name string, level Level) *Text {
-	file, ok := w.(*os.File)
-	return &Text{
-		name: name, level: level, w: w,
-		terminal: ok && term.IsTerminal(int(file.Fd())),
-		nextLine: time.Now().Add(lineInterval),
+	t := &Text{name: name, level: level, w: w, nextLine: time.Now().Add(lineInterval)}
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		t.terminal = func() int { return widthOf(file) }
 	}
+	return t
+}
+
+// widthOf returns how wide a terminal is.
+func widthOf(terminal *os.File) int {
+	const usual = 80
+	if width, _, err := term.GetSize(int(terminal.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return usual
 }
 
 // Log writes a line, if it is important enough.
@@ -52,19 +60,19 @@ func (t *Text) Log(level Level, text string) {
 	t.Println(prefix + Printable(text))
 }
 
-// Println writes a line as it is, above the bar.
+// Println writes a line as it is, where the live one was.
 func (t *Text) Println(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clearBar()
+	t.erase()
 	fmt.Fprintln(t.w, line)
 }
 
-// Write writes another program's output, above the bar.
+// Write writes another program's output, where the live line was.
 func (t *Text) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clearBar()
+	t.erase()
 	return t.w.Write(p)
 }
 
@@ -89,57 +97,66 @@ func (t *Text) Progress(p Progress) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.terminal {
-		t.drawBar(p)
+	now := time.Now()
+	if t.terminal != nil {
+		t.live.follow(p, now)
+		if t.timer == nil {
+			t.drawAfter(moment)
+		}
 		return
 	}
-	if now := time.Now(); now.After(t.nextLine) {
+	if counts := p.counts(); counts != "" && now.After(t.nextLine) {
 		t.nextLine = now.Add(lineInterval)
-		fmt.Fprintf(t.w, "%s: %s\n", Printable(p.Phase), p.counts())
+		fmt.Fprintf(t.w, "%s: %s\n", Printable(p.Phase), counts)
 	}
 }
 
+// counts is "" for a phase of which nothing is known.
 func (p Progress) counts() string {
-	counts := humanize.IBytes(uint64(max(p.Bytes, 0)))
+	var counts []string
 	if p.Total > 0 {
-		counts = fmt.Sprintf("%d/%d, %s", p.Done, p.Total, counts)
+		counts = append(counts, fmt.Sprintf("%d/%d", p.Done, p.Total))
 	}
-	return counts
+	if p.Bytes > 0 {
+		counts = append(counts, humanize.IBytes(uint64(p.Bytes)))
+	}
+	return strings.Join(counts, ", ")
 }
 
-func (t *Text) drawBar(p Progress) {
-	if t.bar == nil || t.phase != p.Phase {
-		t.clearBar()
-		t.phase = p.Phase
-		t.bar = progressbar.NewOptions(barSteps,
-			progressbar.OptionSetWriter(t.w),
-			progressbar.OptionSetPredictTime(false),
-			progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionSetWidth(30),
-			progressbar.OptionClearOnFinish(),
-		)
-	}
-	t.bar.Describe(fmt.Sprintf("%s: %s", Printable(p.Phase), p.counts()))
-	// A bar that reaches its end finishes, but the total may still grow.
-	t.bar.Set(min(barSteps*p.Done/max(p.Total, 1), barSteps-1))
+// drawAfter draws the live line after a while, and then again and again, until it is erased.
+func (t *Text) drawAfter(d time.Duration) {
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.timer == timer {
+			t.rewrite(t.live.draw(time.Now(), t.terminal()))
+			t.drawAfter(drawInterval)
+		}
+	})
+	t.timer = timer
 }
 
-// barSteps is the length of the bar: a fixed one, as changing it makes the bar
-// show a time that it guesses.
-const barSteps = 1000
+// erase removes the live line, until there is something new to be said of the progress.
+func (t *Text) erase() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	t.rewrite(t.live.erase())
+}
 
-func (t *Text) clearBar() {
-	if t.bar != nil {
-		t.bar.Clear()
-		t.bar = nil
+func (t *Text) rewrite(live string) {
+	if live != "" {
+		io.WriteString(t.w, live)
 	}
 }
 
-// Finish removes the bar and shows the result.
+// Finish removes the live line and shows the result.
 func (t *Text) Finish(r Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clearBar()
+	t.erase()
 	if t.level > Info {
 		return
 	}
@@ -217,3 +234,6 @@ func (t Totals) String() string {
 
 // Shows reports whether lines of that level are shown.
 func (t *Text) Shows(level Level) bool { return level >= t.level }
+
+// Live reports whether progress shows as it goes, on a terminal.
+func (t *Text) Live() bool { return t.terminal != nil && t.level <= Info }
