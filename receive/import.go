@@ -21,6 +21,7 @@ const askMost = 100_000
 // complete asks the source for what commits lack, until nothing is missing.
 func (r *receiver) complete(ctx context.Context, q *quarantine.Quarantine, from fetcher, commits []ostree.Checksum) error {
 	asked := map[ostree.ObjectName]struct{}{}
+	r.sink.Progress(report.Progress{Phase: report.Checking})
 	for {
 		q.StartSync() // the disk has nothing to do while trees are walked, and the transaction waits for it
 		missing, err := r.missing(ctx, q, commits)
@@ -89,8 +90,9 @@ var errLostObjects = errors.New("objects that were there have been removed meanw
 // quarantine has been checked. What is neither there nor in the target is errLostObjects.
 func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, commits []ostree.Checksum) error {
 	r.sink.Log(report.Debug, "Importing the objects")
+	meter := report.NewMeter(r.sink, report.Importing, q.Arrived())
 	err := walkTrees(ctx, q.Repo, commits, func(e ostree.ObjectName) error {
-		return r.importObject(ctx, tx, q, e)
+		return r.importObject(ctx, tx, q, e, meter)
 	})
 	if err != nil {
 		return fmt.Errorf("import the objects: %w", err)
@@ -105,7 +107,7 @@ func (r *receiver) importObjects(ctx context.Context, tx *ostree.Transaction, q 
 
 // importObject imports an object, unless the target has it: what is published is
 // not to be replaced by another encoding of the same.
-func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, e ostree.ObjectName) error {
+func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *quarantine.Quarantine, e ostree.ObjectName, meter *report.Meter) error {
 	has, err := r.target.HasObject(ctx, e.Type, e.Sum)
 	if err != nil || has {
 		return err
@@ -122,6 +124,7 @@ func (r *receiver) importObject(ctx context.Context, tx *ostree.Transaction, q *
 	if err := tx.Take(ctx, q.Repo, e); err != nil {
 		return fmt.Errorf("object %s: %w", e.String(), err)
 	}
+	meter.Add(1, 0)
 	return nil
 }
 

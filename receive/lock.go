@@ -40,7 +40,7 @@ func lockRepo(ctx context.Context, target *ostree.Repo, sink report.Sink) (*repo
 	}
 	err = waitForLock(ctx, f, func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }, lockWait{
 		what:     "the repository's lock",
-		announce: func() { sink.Log(report.Info, "Waiting for another push into this repository to finish") },
+		announce: func() { announceWait(sink, "Waiting for another push into this repository to finish") },
 		timeout: cli.Hint(fmt.Errorf("another push into this repository has held %s for %v", path, lockTimeout),
 			"push again when that one has ended"),
 	})
@@ -62,7 +62,7 @@ func lockShared(ctx context.Context, target *ostree.Repo, sink report.Sink) (unl
 		defer f.Close() // when libostree has it as well
 		err := waitForLock(ctx, f, func() error { return lockAsLibostree(f) }, lockWait{
 			what:     "libostree's lock of the repository",
-			announce: func() { sink.Log(report.Info, "Waiting for another program that has locked this repository") },
+			announce: func() { announceWait(sink, "Waiting for another program that has locked this repository") },
 			timeout: cli.Hint(fmt.Errorf("another program, such as ostree prune, has held %s for %v", path, lockTimeout),
 				"push again when that one has ended"),
 		})
@@ -103,6 +103,12 @@ func checkLocks(target *ostree.Repo) error {
 		f.Close()
 	}
 	return nil
+}
+
+// announceWait says that somebody else is waited for, who has a lock.
+func announceWait(sink report.Sink, text string) {
+	sink.Log(report.Info, text)
+	sink.Progress(report.Progress{Phase: report.Waiting})
 }
 
 // lockWait is what is said of a wait for a lock.

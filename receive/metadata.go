@@ -78,6 +78,7 @@ func (r *receiver) autoSummary(ctx context.Context, moved []ostree.Ref) error {
 	if !updatesSummary(r.target) {
 		return nil
 	}
+	r.sink.Progress(report.Progress{Phase: report.Updating})
 	refs, bad, err := r.goodRefs(ctx)
 	if err == nil {
 		err = r.updateByLibostree(ctx, refs, bad)
@@ -94,6 +95,7 @@ func (r *receiver) updateMetadata(ctx context.Context) error {
 		return err
 	}
 	r.sink.Log(report.Debug, "Updating the repository's metadata")
+	r.sink.Progress(report.Progress{Phase: report.Updating})
 	if !hasFlatpak(refs) {
 		return r.updateByLibostree(ctx, refs, bad)
 	}
@@ -163,6 +165,7 @@ func (r *receiver) runHook(ctx context.Context, moved []ostree.Ref) error {
 	}
 	hook := r.config.UpdateHook
 	r.sink.Log(report.Info, fmt.Sprintf("Running the update hook %s", hook[0]))
+	r.sink.Progress(report.Progress{Phase: report.Hook})
 	return runProgram(ctx, r.output, env, hook[0], hook[1:]...)
 }
 

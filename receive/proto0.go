@@ -333,7 +333,7 @@ func (z *proto0Receiver) fill(ctx context.Context, q *quarantine.Quarantine) err
 		if err := z.wire.reply(true, ""); err != nil {
 			return err
 		}
-		z.sink.Progress(report.Progress{Phase: "Receiving objects", Done: z.totals.Objects, Bytes: z.totals.Bytes})
+		z.sink.Progress(report.Progress{Phase: report.Receiving, Done: z.totals.Objects, Bytes: z.totals.Bytes})
 	}
 }
 

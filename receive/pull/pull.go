@@ -121,6 +121,7 @@ func (p *Source) Objects(ctx context.Context, commits []ostree.Checksum) error {
 			p.totals.Objects, p.totals.Bytes = objects, bytes
 		}
 	}
+	p.Sink.Progress(report.Progress{Phase: report.Checking})
 	return p.q.Check(ctx)
 }
 
@@ -227,7 +228,7 @@ func (p *Source) pull(ctx context.Context, commits []ostree.Checksum, flags ostr
 						cancel(err)
 					}
 					p.Sink.Progress(report.Progress{
-						Phase: "Receiving objects",
+						Phase: report.Receiving,
 						Done:  now.Fetched, Total: now.Requested, Bytes: int64(now.Bytes),
 					})
 				}

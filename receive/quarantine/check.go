@@ -51,7 +51,14 @@ func (q *Quarantine) Check(ctx context.Context) error {
 			cancel(fmt.Errorf("object %s: %w", e.String(), err))
 		}
 	})
-	err := q.eachObject(func(e ostree.ObjectName) { work <- e })
+	var arrived int64
+	err := q.eachObject(func(e ostree.ObjectName) {
+		if e.Type != ostree.ObjectCommit {
+			arrived++
+		}
+		work <- e
+	})
+	q.arrived.Store(arrived)
 	close(work)
 	checkers.Wait()
 	if err == nil && ctx.Err() != nil {

@@ -265,6 +265,7 @@ func (p *Pieces) Finish() error {
 	if err := rename(p.file.Name(), p.q.objectPath(p.ObjectName)); err != nil {
 		return err
 	}
+	p.q.arrived.Add(1)
 	p.close(false)
 	return p.file.Close()
 }

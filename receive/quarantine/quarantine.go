@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,8 @@ type Quarantine struct {
 	// inMemory is held by who checks an object that has come in pieces and is in memory as a whole, or has a header that is. They may be
 	// as large as libostree takes them (128 MiB in newer versions), and many may come at once.
 	inMemory sync.Mutex
+	// arrived counts objects, other than commits.
+	arrived atomic.Int64
 
 	removing chan struct{} // closed when it is removed; nil: nobody does that
 }
@@ -171,11 +174,17 @@ func (q *Quarantine) Write(e ostree.ObjectName, data []byte) error {
 	if err := errors.Join(err, unix.Close(fd)); err != nil {
 		return &os.PathError{Op: "write", Path: q.objectPath(e), Err: err}
 	}
+	if e.Type != ostree.ObjectCommit {
+		q.arrived.Add(1)
+	}
 	return nil
 }
 
 // StartSync has all that has arrived written to the disk while other things are done, so that little is left for the transaction to wait for.
 func (q *Quarantine) StartSync() { q.sync.start(int(q.held.Fd())) }
+
+// Arrived returns how many objects have arrived, other than commits: in any way but by Create, until Check has counted those.
+func (q *Quarantine) Arrived() int { return int(q.arrived.Load()) }
 
 // Wrote counts bytes that have been written.
 func (q *Quarantine) Wrote(bytes int64) { q.sync.wrote(bytes, int(q.held.Fd())) }

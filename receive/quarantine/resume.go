@@ -186,5 +186,7 @@ func (s *Resume) Finish() (damaged []Taken, taken int) {
 	for _, l := range s.from {
 		l.close()
 	}
-	return s.damaged, len(s.found) - len(s.damaged)
+	taken = len(s.found) - len(s.damaged)
+	s.q.arrived.Add(int64(taken))
+	return s.damaged, taken
 }

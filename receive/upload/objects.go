@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
@@ -22,8 +20,7 @@ import (
 type intake struct {
 	q     *quarantine.Quarantine
 	sink  report.Sink
-	total int
-	bytes atomic.Int64
+	meter *report.Meter
 	room  *quarantine.Room
 
 	ctx    context.Context // ends with the first failure, or when its parent does
@@ -39,12 +36,10 @@ type intake struct {
 	broken  error                          // how reading ended on the first channel that broke
 	open    int                            // channels that are being read
 	entered int                            // channels
-	arrived int                            // objects
 	closed  bool                           // to further ones
 	ended   chan struct{}
 
-	pieces   *pieces
-	progress progressMeter
+	pieces *pieces
 }
 
 const (
@@ -67,7 +62,8 @@ type arrived struct {
 
 // newIntake returns one for objects of which nothing has come, and for those of which a part is there. It owns these.
 func newIntake(ctx context.Context, q *quarantine.Quarantine, sink report.Sink, missing map[ostree.ObjectName]struct{}, parts []*quarantine.Pieces) *intake {
-	in := &intake{q: q, sink: sink, total: len(missing) + len(parts), room: q.NewRoom(), missing: missing, progress: progressMeter{sink: sink}, ended: make(chan struct{})}
+	meter := report.NewMeter(sink, report.Receiving, len(missing)+len(parts))
+	in := &intake{q: q, sink: sink, meter: meter, room: q.NewRoom(), missing: missing, ended: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(ctx)
 	in.pieces = newPieces(in, parts)
 	buffers := 2*runtime.GOMAXPROCS(0) + 2
@@ -199,7 +195,7 @@ func (in *intake) readSmall(conn *stream.Conn, piece stream.Data, b *batch) erro
 	if err := b.read(conn, piece.ObjectName, int(piece.Length)); err != nil {
 		return err
 	}
-	in.count(piece.Length, true)
+	in.meter.Add(1, piece.Length)
 	return nil
 }
 
@@ -215,17 +211,6 @@ func (in *intake) claim(e ostree.ObjectName) error {
 	}
 	delete(in.missing, e)
 	return nil
-}
-
-// count notes that bytes have come, and whether an object is there with them.
-func (in *intake) count(size int64, object bool) {
-	bytes := in.bytes.Add(size)
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if object {
-		in.arrived++
-	}
-	in.progress.show(report.Progress{Phase: "Receiving objects", Done: in.arrived, Total: in.total, Bytes: bytes})
 }
 
 // space takes so much room for some bytes of an object, which has so many up to their end. It is an error if that is too large for its
@@ -271,18 +256,4 @@ func (in *intake) check(b *batch) error {
 	}
 	in.q.Wrote(int64(len(b.buffer)))
 	return nil
-}
-
-// progressMeter shows progress now and then.
-type progressMeter struct {
-	sink report.Sink
-	next time.Time
-}
-
-func (p *progressMeter) show(progress report.Progress) {
-	const interval = 100 * time.Millisecond
-	if now := time.Now(); now.After(p.next) || progress.Done == progress.Total {
-		p.next = now.Add(interval)
-		p.sink.Progress(progress)
-	}
 }

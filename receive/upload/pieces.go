@@ -64,15 +64,15 @@ func (ps *pieces) read(conn *stream.Conn, piece stream.Data) error {
 		return err
 	}
 	if ps.isWrong(p) {
-		return conn.Body(io.Discard, piece.Length)
+		return conn.Body(meterWriter{io.Discard, ps.in.meter}, piece.Length)
 	}
 	if err := ps.space(p, piece); err != nil {
 		return err
 	}
-	if err := conn.Body(ps.in.room.Writer(p.Writer(piece.Range())), piece.Length); err != nil {
+	to := ps.in.room.Writer(p.Writer(piece.Range()))
+	if err := conn.Body(meterWriter{to, ps.in.meter}, piece.Length); err != nil {
 		return err
 	}
-	ps.in.count(piece.Length, false)
 	if ps.isLast(p) {
 		ps.finishing <- struct{}{}
 		go func() {
@@ -81,6 +81,18 @@ func (ps *pieces) read(conn *stream.Conn, piece stream.Data) error {
 		}()
 	}
 	return nil
+}
+
+// meterWriter counts bytes that have come.
+type meterWriter struct {
+	io.Writer
+	meter *report.Meter
+}
+
+func (w meterWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.meter.Add(0, int64(n))
+	return n, err
 }
 
 // space takes the room that a piece needs. One that leaves a gap needs room for that, too, since it will be filled.
@@ -190,7 +202,7 @@ func (ps *pieces) store(p *part) error {
 		return err
 	}
 	ps.in.q.Wrote(size)
-	ps.in.count(0, true)
+	ps.in.meter.Add(1, 0)
 	return nil
 }
 

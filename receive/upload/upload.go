@@ -289,8 +289,9 @@ func (f *Source) readObjects(ctx context.Context, missing map[ostree.ObjectName]
 	err := in.finish()
 	f.pusher.in.SetContext(ctx)
 	f.sink.Log(report.Debug, fmt.Sprintf("The objects came on %d channels", in.entered))
-	f.totals.Objects += in.arrived
-	f.totals.Bytes += in.bytes.Load()
+	arrived := in.meter.Now()
+	f.totals.Objects += arrived.Done
+	f.totals.Bytes += arrived.Bytes
 	return err
 }
 
