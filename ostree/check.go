@@ -91,7 +91,7 @@ func checkExpanding(sum Checksum, data, buffer []byte) error {
 		done()
 		return gerror(gerr)
 	}
-	content := &contentReader{stream: stream, cancellable: c, done: done}
+	content := &ContentReader{stream: stream, cancellable: c, done: done}
 	defer content.Close()
 	return checkStream(sum, content, uint64(size), buffer)
 }
@@ -160,7 +160,7 @@ func checkContentFD(ctx context.Context, sum Checksum, f *os.File, most int64) e
 		done()
 		return gerror(gerr)
 	}
-	content := &contentReader{stream: stream, cancellable: c, done: done}
+	content := &ContentReader{stream: stream, cancellable: c, done: done}
 	defer content.Close()
 	buffer := unpacked.Get().(*[unpackedSize]byte)
 	defer unpacked.Put(buffer)

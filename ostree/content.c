@@ -3,9 +3,12 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include <gio/gfiledescriptorbased.h>
+#include <unistd.h>
+
 GInputStream *
-op_open_archive_stream (OstreeRepo *repo, const char *checksum, GCancellable *cancellable,
-                        GError **error)
+op_open_archive_stream (OstreeRepo *repo, const char *checksum, GInputStream **stored,
+                        GCancellable *cancellable, GError **error)
 {
   g_autoptr (GInputStream) content = NULL;
   g_autoptr (GFileInfo) info = NULL;
@@ -15,7 +18,17 @@ op_open_archive_stream (OstreeRepo *repo, const char *checksum, GCancellable *ca
   g_autoptr (GInputStream) archive = NULL;
   if (!ostree_raw_file_to_archive_z2_stream (content, info, xattrs, &archive, cancellable, error))
     return NULL;
+  *stored = g_steal_pointer (&content);
   return g_steal_pointer (&archive);
+}
+
+gint64
+op_stream_position (GInputStream *stream)
+{
+  if (stream == NULL || !G_IS_FILE_DESCRIPTOR_BASED (stream))
+    return 0;
+  off_t at = lseek (g_file_descriptor_based_get_fd (G_FILE_DESCRIPTOR_BASED (stream)), 0, SEEK_CUR);
+  return MAX (at, 0);
 }
 
 /* Consumes archive. */

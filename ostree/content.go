@@ -12,28 +12,30 @@ import (
 // OpenContent opens a content object in the form of archive repositories, a ".filez" file, whatever the mode of
 // the repository. The error is ErrNotFound if the object is neither in the repository nor in a parent of it. ctx is that of
 // all reads. The caller closes the reader, once.
-func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (io.ReadCloser, error) {
+func (r *Repo) OpenContent(ctx context.Context, sum Checksum) (*ContentReader, error) {
 	c, done := cancellable(ctx)
 	csum, free := cstring(sum.String())
 	defer free()
 	var gerr *C.GError
-	stream := C.op_open_archive_stream(r.c, csum, c, &gerr)
+	var stored *C.GInputStream
+	stream := C.op_open_archive_stream(r.c, csum, &stored, c, &gerr)
 	if stream == nil {
 		done()
 		return nil, gerror(gerr)
 	}
-	return &contentReader{stream: stream, cancellable: c, done: done}, nil
+	return &ContentReader{stream: stream, stored: stored, cancellable: c, done: done}, nil
 }
 
-// contentReader reads a GInputStream.
-type contentReader struct {
+// ContentReader reads a content object. One goroutine at a time may use it.
+type ContentReader struct {
 	stream      *C.GInputStream
+	stored      *C.GInputStream // what it reads from; nil: from memory
 	cancellable *C.GCancellable
 	done        func()
 }
 
 // Read reads the next bytes, as many as libostree has at hand.
-func (o *contentReader) Read(p []byte) (int, error) {
+func (o *ContentReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -48,9 +50,15 @@ func (o *contentReader) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
+// Taken returns how many bytes of the file in which the object is stored have been read; 0 if it is in no file of its own.
+func (o *ContentReader) Taken() int64 { return int64(C.op_stream_position(o.stored)) }
+
 // Close frees the stream, and must be called once.
-func (o *contentReader) Close() error {
+func (o *ContentReader) Close() error {
 	C.g_object_unref(C.gpointer(o.stream))
+	if o.stored != nil {
+		C.g_object_unref(C.gpointer(o.stored))
+	}
 	o.done()
 	return nil
 }

@@ -3,9 +3,13 @@
 
 #include "cgo.h"
 
-/* The archive form of a content object of a repository of any mode. */
-GInputStream *op_open_archive_stream (OstreeRepo *repo, const char *checksum,
+/* The archive form of a content object of a repository of any mode. *stored is what it is made
+ * of as it is read; NULL if that is in memory. */
+GInputStream *op_open_archive_stream (OstreeRepo *repo, const char *checksum, GInputStream **stored,
                                       GCancellable *cancellable, GError **error);
+
+/* How much has been read of a stream from a file; 0 of another one. */
+gint64 op_stream_position (GInputStream *stream);
 
 /* Of a content object in archive form, what its checksum is computed of;
  * *content_size is how many bytes that should be. */

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sync"
 	"time"
 
@@ -84,6 +85,7 @@ func newSender(ctx context.Context, s *streamPush, list *objectList, missing str
 // run sends everything.
 func (x *sender) run() error {
 	defer x.cancel(nil)
+	x.s.expect(x.ctx, x.all(), x.parts)
 	if !x.spread && x.estimate() >= 2*spreadBytes {
 		x.spreadOut()
 	}
@@ -102,6 +104,17 @@ func (x *sender) run() error {
 		return context.Cause(x.ctx)
 	}
 	return x.s.endObjects()
+}
+
+// all returns all objects that are to be sent.
+func (x *sender) all() iter.Seq[ostree.ObjectName] {
+	return func(yield func(ostree.ObjectName) bool) {
+		for i := range x.list.len() {
+			if x.missing.Has(i) && !yield(x.list.at(i)) {
+				return
+			}
+		}
+	}
 }
 
 // send sends pieces of objects on a channel until there are no more.

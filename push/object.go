@@ -172,12 +172,15 @@ func storedForm(f io.ReaderAt, size int64) (form stream.Form, err error) {
 type compressedObject struct {
 	name    ostree.ObjectName
 	size    int64 // uncompressed
-	content io.ReadCloser
+	content *ostree.ContentReader
 	reader  *bufio.Reader
 	have    ranges.Set
-	at      int64   // how much has been compressed
+	at      int64   // how much compressing has made
+	taken   int64   // of how much
 	ready   []piece // to be sent
 	ended   bool
+	// expected is told of it.
+	expected *expected
 }
 
 func (s *streamPush) openCompressed(ctx context.Context, e ostree.ObjectName, part stream.PartialObject) (object, error) {
@@ -185,7 +188,9 @@ func (s *streamPush) openCompressed(ctx context.Context, e ostree.ObjectName, pa
 	if err != nil {
 		return nil, err
 	}
-	o := &compressedObject{name: e, content: content, reader: bufio.NewReader(content), size: s.contentSize(e)}
+	o := &compressedObject{
+		name: e, content: content, reader: bufio.NewReader(content), size: s.contentSize(e), expected: s.expected.Load(),
+	}
 	if len(part.Ranges) > 0 && part.Form == encoderForm() {
 		o.have = part.Ranges
 	}
@@ -226,7 +231,12 @@ func (o *compressedObject) compress() error {
 	if last && (len(o.ready) == 0 || !o.ready[len(o.ready)-1].Last) {
 		o.add(ranges.Range{Start: all.End, End: all.End}, nil, true)
 	}
-	o.at = all.End
+	taken := o.size
+	if !last {
+		taken = min(o.content.Taken(), o.size)
+	}
+	o.expected.compressed(taken-o.taken, all.Len())
+	o.at, o.taken = all.End, taken
 	return nil
 }
 
@@ -242,7 +252,7 @@ func (o *compressedObject) add(r ranges.Range, data []byte, last bool) {
 	})
 }
 
-func (o *compressedObject) rest() int64 { return max(0, o.size-o.at) }
+func (o *compressedObject) rest() int64 { return max(0, o.size-o.taken) }
 func (o *compressedObject) close()      { o.content.Close() }
 
 // encoderForm is the form of what the encoder makes: libostree's, with a zlib that makes the same bytes of the same content as a

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,12 +43,15 @@ type streamPush struct {
 
 	buffers sync.Pool // of *[pieceSize]byte
 
+	live     bool                     // somebody looks how far it is
+	expected atomic.Pointer[expected] // of what is being sent; nil: nothing is known
+
 	mu   sync.Mutex
 	sent report.Totals
 }
 
 func newStreamPush(r *remote, cl commandLine) transport {
-	return &streamPush{remote: r, src: r.src, sink: r.said, channels: cl.Channels}
+	return &streamPush{remote: r, src: r.src, sink: r.said, channels: cl.Channels, live: r.text.Live()}
 }
 
 // fewRefs is how many refs are few: their commits are sent before the receiver has said which ones it has a use for.
@@ -181,12 +185,13 @@ func (s *streamPush) listen() {
 		}
 		switch m := m.(type) {
 		case stream.Event:
-			report.Decode(m, s.upToDate)
+			report.Decode(m, arrivals{s.upToDate, s})
 		case stream.Result:
 			s.sink.Ended(report.Ended(m))
 		default:
 			if _, asks := m.(stream.Ask); asks {
 				s.allSent.Store(false) // it lacks something
+				s.expected.Store(nil)
 			}
 			s.messages <- m
 		}
@@ -299,6 +304,7 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 				return err
 			}
 		}
+		s.expect(ctx, slices.Values(asked), nil)
 		for _, e := range asked {
 			if _, ok := may[keyOf(e)]; !ok {
 				return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e)
