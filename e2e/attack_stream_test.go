@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ostree-push/ostree"
 	"ostree-push/stream"
@@ -26,6 +28,7 @@ type rogue struct {
 	bodies  map[ostree.ObjectName][]byte
 	missing stream.Missing // of the entries
 	secret  string         // with which further channels join
+	target  string         // the repository
 	said    string         // by the receiver, of how it ended
 }
 
@@ -122,6 +125,18 @@ func (p *rogue) putPiece(form stream.Form, e ostree.ObjectName, start, end int, 
 	return p.conn.SendData(piece, bytes.NewReader(p.bodies[e][start:end]))
 }
 
+// waitForObject waits until an object has arrived.
+func (p *rogue) waitForObject() {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for found := []string(nil); len(found) == 0; <-ticker.C {
+		found, _ = filepath.Glob(filepath.Join(p.target, "tmp/ostree-receive-*/objects/??/*.filez"))
+		if p.t.Context().Err() != nil {
+			return
+		}
+	}
+}
+
 // putAll sends all objects, with what replace has instead of their content.
 func (p *rogue) putAll(replace map[ostree.ObjectName][]byte) error {
 	for i, e := range p.entries {
@@ -164,7 +179,7 @@ func newRogueAt(t *testing.T, s *lyingSource, v *victim, url string) (p *rogue, 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p = &rogue{t: t, s: s, conn: stream.New(stream.Pusher, stdout, stdin), stdin: stdin, bodies: map[ostree.ObjectName][]byte{}}
+	p = &rogue{t: t, s: s, conn: stream.New(stream.Pusher, stdout, stdin), stdin: stdin, target: v.dir, bodies: map[ostree.ObjectName][]byte{}}
 	// The dirmeta is one that the victim has.
 	for _, extension := range []string{"filez", "dirtree"} {
 		path, content := s.object(t, extension, "main")

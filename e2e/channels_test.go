@@ -203,6 +203,7 @@ func TestRogueChannels(t *testing.T) {
 		{"a list", func(p, j *rogue) error { return j.conn.End(stream.List{}) }, `a frame 'L' \(List\) instead of 'D' \(Data\)`, 0},
 		{"the end of all but the frame", func(p, j *rogue) error {
 			err := errors.Join(p.put(p.entries[0], p.bodies[p.entries[0]]), p.conn.End(stream.Data{}))
+			p.waitForObject()
 			j.stdin.Close()
 			return err
 		}, stream.ErrEnded.Error(), 1},

@@ -83,7 +83,7 @@ func TestStoredPieces(t *testing.T) {
 	if err := in.finish(); err != nil {
 		t.Fatal(err)
 	}
-	if in.arrived != 3 || len(in.pieces.parts) > 0 {
-		t.Errorf("%d have come, and %d parts are left", in.arrived, len(in.pieces.parts))
+	if come := in.meter.Now().Done; come != 3 || len(in.pieces.parts) > 0 {
+		t.Errorf("%d have come, and %d parts are left", come, len(in.pieces.parts))
 	}
 }
