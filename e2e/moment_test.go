@@ -67,9 +67,10 @@ int renameat (int from_fd, const char *from, int to_fd, const char *to)
 int renameat2 (int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
 {
   int (*real) (int, const char *, int, const char *, unsigned) = dlsym (RTLD_NEXT, "renameat2");
-  if (flags && getenv ("MOMENT_NO_FLAGS"))
+  const char *refused = getenv ("MOMENT_NO_FLAGS");
+  if (flags && refused)
     {
-      errno = EINVAL;
+      errno = atoi (refused);
       return -1;
     }
   call ("renameat", to_fd);

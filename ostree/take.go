@@ -170,7 +170,9 @@ func (m *mover) move(e ObjectName) error {
 	switch err {
 	case nil:
 		return nil
-	case unix.EINVAL, unix.ENOSYS: // not known to the file system, or to the kernel
+	case unix.EINVAL, unix.ENOSYS, unix.EPERM, unix.EXDEV:
+		// Not known to the file system, or to the kernel; not allowed in a container; or there is a quota for each directory's
+		// project. libostree has other ways, or says what is wrong.
 		return errCannotMove
 	}
 	return &os.PathError{Op: "move", Path: "objects/" + path, Err: err}
