@@ -57,14 +57,10 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killMoments is how many moments of a push somebody is killed at. A program that looks for faults of itself takes several times as
-// long, and finds those at fewer.
+// killMoments is how many moments of a push somebody is killed at.
 func killMoments() int {
-	switch {
-	case testing.Short():
+	if testing.Short() {
 		return 3
-	case len(sanitizers()) > 0:
-		return 7
 	}
 	return 20
 }

@@ -105,7 +105,7 @@ func TestKillLarge(t *testing.T) {
 	for victim, mode := range map[string]string{"ostree-push": "archive", "ssh": "bare-user", "ostree-receive-1": "archive"} {
 		t.Run(victim, func(t *testing.T) {
 			t.Parallel()
-			k := newLargeTest(t, mode, 32<<20, link.Link{RTT: 20 * time.Millisecond, Rate: 400_000_000})
+			k := newLargeTest(t, mode, 20<<20, link.Link{RTT: 20 * time.Millisecond, Rate: 400_000_000})
 			start := time.Now()
 			whole := k.push(t)
 			k.duration = time.Since(start)

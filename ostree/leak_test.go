@@ -26,19 +26,8 @@ import (
 // allocations:
 //
 //	G_SLICE=always-malloc go test -asan ./ostree
-//
-// It is run in a process of its own, where all threads share one heap: how many there
-// are, and how full, would depend on which thread did what in the tests before.
 func TestLeaks(t *testing.T) {
-	const oneHeap = "MALLOC_ARENA_MAX" // mallopt(3)
-	if os.Getenv(oneHeap) != "1" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLeaks$", "-test.v", fmt.Sprint("-test.short=", testing.Short()))
-		cmd.Env = append(os.Environ(), oneHeap+"=1")
-		said, err := cmd.CombinedOutput()
-		t.Logf("%s", said)
-		if err != nil {
-			t.Fatal(err)
-		}
+	if inOwnProcess(t) {
 		return
 	}
 
@@ -340,6 +329,23 @@ func instrumented() bool {
 	return slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool {
 		return s.Value == "true" && (s.Key == "-race" || s.Key == "-asan" || s.Key == "-msan")
 	})
+}
+
+// inOwnProcess reports whether the test is over, which has run in a process of its own, where all threads share one heap: how many
+// there are, and how full, would depend on which thread did what in the tests before.
+func inOwnProcess(t *testing.T) bool {
+	const oneHeap = "MALLOC_ARENA_MAX" // mallopt(3)
+	if os.Getenv(oneHeap) == "1" {
+		return false
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprint("-test.short=", testing.Short()))
+	cmd.Env = append(os.Environ(), oneHeap+"=1")
+	said, err := cmd.CombinedOutput()
+	t.Logf("%s", said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
 
 // usage is what the process has taken from the system.

@@ -240,27 +240,28 @@ func (s *streamPush) course(ctx context.Context) error {
 	if err := s.conn.SendAll(offer); err != nil {
 		return err
 	}
+	hello, _, err := stream.Next[stream.Hello](s) // which does not wait for the offer
+	if err != nil {
+		return err
+	}
+	s.secret = hello.Join
 	few := len(offer) <= fewRefs
+	asked := time.Now()
 	if few { // that costs less than to wait for an answer
 		if err := s.sendCommits(ctx, offer); err != nil {
 			return err
 		}
 	}
-	hello, _, err := stream.Next[stream.Hello](s)
-	if err != nil {
-		return err
-	}
-	s.secret = hello.Join
 	state, err := s.readState(ctx, offer)
 	if err != nil {
 		return err
 	}
 	if !few {
+		asked = time.Now()
 		if err := s.sendCommits(ctx, state.due); err != nil {
 			return err
 		}
 	}
-	asked := time.Now()
 	wanted, err := readAll[stream.Wanted](s)
 	s.roundTrip = time.Since(asked)
 	if err != nil {
