@@ -178,7 +178,6 @@ type compressedObject struct {
 	at      int64   // how much compressing has made
 	taken   int64   // of how much
 	ready   []piece // to be sent
-	ended   bool
 	// expected is told of it.
 	expected *expected
 }
