@@ -252,6 +252,9 @@ func (k *killTest) pushAgain(t *testing.T) int {
 // system, so each object is tried. What has moved is no whole commit, and does not look
 // like one.
 func TestHalfway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it pushes for each directory of objects")
+	}
 	t.Parallel()
 	local := filepath.Join(t.TempDir(), "local")
 	if err := otrepo.Init(local, "archive"); err != nil {
