@@ -85,7 +85,7 @@ func newSender(ctx context.Context, s *streamPush, list *objectList, missing str
 // run sends everything.
 func (x *sender) run() error {
 	defer x.cancel(nil)
-	x.s.expect(x.ctx, x.all(), x.parts)
+	defer x.s.expect(x.ctx, x.all(), x.parts)()
 	if !x.spread && x.estimate() >= 2*spreadBytes {
 		x.spreadOut()
 	}
@@ -212,7 +212,10 @@ func (x *sender) count(p piece) {
 		x.sent++
 	}
 	x.bytes += p.Length
-	if x.spread || x.toCome() < spreadBytes || x.bytes < spreadBytes && x.toCome() < 2*spreadBytes {
+	if x.spread {
+		return
+	}
+	if toCome := x.toCome(); toCome < spreadBytes || x.bytes < spreadBytes && toCome < 2*spreadBytes {
 		return // now, but the next objects may be larger
 	}
 	x.spreadOut()

@@ -22,14 +22,18 @@ type expected struct {
 }
 
 // expect begins to add up the sizes of objects that are to be sent, of some of which the receiver has a part. That takes a while, in which
-// the first are sent, and ends with ctx. Nothing is added up where nobody looks.
-func (s *streamPush) expect(ctx context.Context, objects iter.Seq[ostree.ObjectName], parts map[ostree.ObjectName]stream.PartialObject) {
+// the first are sent. The function that it returns ends it, and has to be called before the repository is closed. Nothing is added up where
+// nobody looks.
+func (s *streamPush) expect(ctx context.Context, objects iter.Seq[ostree.ObjectName], parts map[ostree.ObjectName]stream.PartialObject) (stop func()) {
 	if !s.live {
-		return
+		return func() {}
 	}
 	x := &expected{}
 	s.expected.Store(x)
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		for e := range objects {
 			if ctx.Err() != nil {
 				return
@@ -40,6 +44,10 @@ func (s *streamPush) expect(ctx context.Context, objects iter.Seq[ostree.ObjectN
 		defer x.mu.Unlock()
 		x.counted = true
 	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 // add adds the size of an object. That of one that cannot be read does not matter: it cannot be sent.
@@ -47,10 +55,7 @@ func (x *expected) add(s *streamPush, e ostree.ObjectName, part stream.PartialOb
 	var stored, plain, have int64
 	switch {
 	case !s.sendsStored(e.Type):
-		plain = s.contentSize(e)
-		if part.Form == encoderForm() {
-			have = part.Ranges.Len()
-		}
+		plain, have = s.contentSize(e), compressedPart(part).Len()
 	case len(part.Ranges) > 0:
 		if o, err := s.openStored(e, part); err == nil {
 			stored = o.rest()

@@ -187,13 +187,17 @@ func (s *streamPush) openCompressed(ctx context.Context, e ostree.ObjectName, pa
 	if err != nil {
 		return nil, err
 	}
-	o := &compressedObject{
-		name: e, content: content, reader: bufio.NewReader(content), size: s.contentSize(e), expected: s.expected.Load(),
+	return &compressedObject{
+		name: e, content: content, reader: bufio.NewReader(content), size: s.contentSize(e), have: compressedPart(part), expected: s.expected.Load(),
+	}, nil
+}
+
+// compressedPart returns what a receiver has of an object in the form that the encoder makes.
+func compressedPart(part stream.PartialObject) ranges.Set {
+	if len(part.Ranges) == 0 || part.Form != encoderForm() {
+		return nil
 	}
-	if len(part.Ranges) > 0 && part.Form == encoderForm() {
-		o.have = part.Ranges
-	}
-	return o, nil
+	return part.Ranges
 }
 
 func (o *compressedObject) next() (piece, bool, error) {

@@ -305,19 +305,24 @@ func (s *streamPush) answer(ctx context.Context, wanted []ostree.Checksum) error
 				return err
 			}
 		}
-		s.expect(ctx, slices.Values(asked), nil)
-		for _, e := range asked {
-			if _, ok := may[keyOf(e)]; !ok {
-				return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e)
-			}
-			if err := s.sendObject(ctx, s.conn, e); err != nil {
-				return err
-			}
-		}
-		if err := s.endObjects(); err != nil {
+		if err := s.sendAsked(ctx, asked, may); err != nil {
 			return err
 		}
 	}
+}
+
+// sendAsked sends objects that the receiver asks for, and that it may.
+func (s *streamPush) sendAsked(ctx context.Context, asked stream.Ask, may map[seenKey]struct{}) error {
+	defer s.expect(ctx, slices.Values(asked), nil)()
+	for _, e := range asked {
+		if _, ok := may[keyOf(e)]; !ok {
+			return fmt.Errorf("the receiver asks for object %s, which is in no commit that is pushed", e)
+		}
+		if err := s.sendObject(ctx, s.conn, e); err != nil {
+			return err
+		}
+	}
+	return s.endObjects()
 }
 
 // readAsked reads what the receiver asks for; nothing, when it has all that it needs.
