@@ -92,7 +92,7 @@ const examples = `
 
 // Main is the program: args are its arguments without the name.
 func Main(name string, args []string, stdin, stdout, stderr *os.File) int {
-	return MainPatient(patience, name, args, stdin, stdout, stderr)
+	return MainPatient(usualPatience, name, args, stdin, stdout, stderr)
 }
 
 // MainPatient is the program, with another patience with a receiver that says nothing.

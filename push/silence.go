@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// patience is how long a receiver may say nothing. One of ours says every ten seconds that it
+// usualPatience is how long a receiver may say nothing. One of ours says every ten seconds that it
 // is alive.
-const patience = time.Minute
+const usualPatience = time.Minute
 
 // silence ends a push whose receiver says nothing for too long: what stops it, or the session
 // that it runs in, may leave the connection as it is.

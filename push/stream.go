@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ostree-push/internal/patience"
 	"ostree-push/ostree"
 	"ostree-push/report"
 	"ostree-push/stream"
@@ -152,24 +153,10 @@ const busyInterval = 400 * time.Millisecond
 
 // keepAlive tells the receiver that we are at work, when we send nothing else, until the function that it returns is called.
 func (s *streamPush) keepAlive() (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(busyInterval / 2) // what was sent may have been sent just after the last tick
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				s.conn.KeepAlive(stream.Busy{}) // should it fail, so does what follows
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-	}
+	// What was sent may have been sent just after the last time.
+	return patience.Every(busyInterval/2, func() {
+		s.conn.KeepAlive(stream.Busy{}) // should it fail, so does what follows
+	})
 }
 
 // listen reads what the receiver sends, and hands events on at once.

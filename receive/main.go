@@ -16,10 +16,10 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"ostree-push/cli"
+	"ostree-push/internal/patience"
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/receive/upload"
@@ -202,12 +202,8 @@ func (cl *commandLine) runTunnel(ctx context.Context, p process) error {
 
 // receiveFor receives for a pusher of ours, which say tells what happens, and returns how that ended as the pusher is to be told.
 func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Events, pusher *upload.Pusher) (end report.Ended, err error) {
-	defer keepAlive(p.beat(), say)()
-	var asked func(context.Context) []string
-	if pusher != nil && len(cl.Refs) == 0 {
-		asked = pusher.Asked
-	}
-	s, err := cl.begin(p.Limits, asked)
+	defer patience.Every(p.beat(), say.Alive)() // it tells now and then that we are alive
+	s, err := cl.begin(p.Limits, pusher)
 	if err != nil {
 		return ended(err, false), err
 	}
@@ -222,7 +218,7 @@ func (cl *commandLine) receiveFor(ctx context.Context, p process, say *report.Ev
 	sink := s.record(events)
 	output := report.NewLines(func(line string) { sink.Log(report.Info, line) })
 	defer output.Flush()
-	_, err = s.serve(ctx, request{cl.URL, pusher, cl.Refs}, sink, output)
+	_, err = s.serve(ctx, request{cl.URL, cl.Refs}, sink, output)
 	return end, err
 }
 
@@ -235,7 +231,7 @@ func (cl *commandLine) runText(ctx context.Context, p process) (err error) {
 	defer func() { err = s.end(ctx, err, recover()) }()
 	text := report.NewText(p.stderr, p.name, textLevel(cl.Common, s.config))
 	start := time.Now()
-	totals, err := s.serve(ctx, request{url: cl.URL, refs: cl.Refs}, s.record(text), outputIn(text))
+	totals, err := s.serve(ctx, request{cl.URL, cl.Refs}, s.record(text), outputIn(text))
 	totals.Seconds = time.Since(start).Seconds()
 	if refs := text.Refs(); len(refs) > 0 {
 		text.Finish(report.Result{Destination: cl.Repo, DryRun: s.config.DryRun, Refs: refs, Totals: totals})
@@ -245,9 +241,8 @@ func (cl *commandLine) runText(ctx context.Context, p process) (err error) {
 
 // request is what is to be received.
 type request struct {
-	url    string
-	pusher *upload.Pusher // nil: from the URL
-	refs   []string       // none: all
+	url  string   // if it is not the session's pusher that has it
+	refs []string // none: all
 }
 
 // outputIn returns where the output of programs goes for somebody who reads text.
@@ -277,36 +272,11 @@ func asTold(err error) error {
 	return told{err}
 }
 
-// keepAlive has say tell now and then that we are alive, until the function that it returns
-// is called.
-func keepAlive(every time.Duration, say *report.Events) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		ticker := time.NewTicker(every)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				say.Alive()
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		wg.Wait()
-	}
-}
-
-// begin begins a session for what the command line asks for.
-func (cl *commandLine) begin(limits Limits, asked func(context.Context) []string) (*session, error) {
+// begin begins a session for what the command line asks for, with a pusher, or nil.
+func (cl *commandLine) begin(limits Limits, pusher *upload.Pusher) (*session, error) {
 	entry := audit.NewEntry()
 	entry.Repository, entry.Transport, entry.Asked = cl.Repo, cl.transport(), cl.Refs
-	s, err := limits.begin(entry, asked)
+	s, err := limits.begin(entry, pusher)
 	if err != nil {
 		return nil, err
 	}

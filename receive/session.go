@@ -15,6 +15,7 @@ import (
 	"ostree-push/receive/audit"
 	"ostree-push/receive/config"
 	"ostree-push/receive/locate"
+	"ostree-push/receive/upload"
 	"ostree-push/report"
 	"ostree-push/stream"
 )
@@ -27,13 +28,12 @@ type session struct {
 	warnings []string // of the configuration, and of what the command line asks for in vain
 	entry    *audit.Entry
 	log      *audit.Log
-
-	asked func(context.Context) []string // tells which refs are asked for, where the command line does not; nil: it does
+	pusher   *upload.Pusher // of the stream; nil: objects come in another way
 }
 
 // begin finds the repository that entry names, and the policy for it. The audit log gets the entry, whatever comes of
-// that; if there is to be a log that cannot be written, nothing is done. asked tells which refs are asked for, if entry does not.
-func (l Limits) begin(entry *audit.Entry, asked func(context.Context) []string) (*session, error) {
+// that; if there is to be a log that cannot be written, nothing is done. pusher, or nil, tells which refs are asked for, if entry does not.
+func (l Limits) begin(entry *audit.Entry, pusher *upload.Pusher) (*session, error) {
 	policy, err := l.load()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (l Limits) begin(entry *audit.Entry, asked func(context.Context) []string) 
 		}
 		return nil, errors.Join(findErr, err)
 	}
-	s := &session{repo: at, config: c, warnings: policy.Warnings(), entry: entry, log: log, asked: asked}
+	s := &session{repo: at, config: c, warnings: policy.Warnings(), entry: entry, log: log, pusher: pusher}
 	if findErr != nil {
 		return nil, s.end(context.Background(), findErr, nil)
 	}
@@ -93,13 +93,13 @@ func (s *session) end(ctx context.Context, err error, panicked any) error {
 	return err
 }
 
-// noteAsked notes for the audit log which refs are asked for. A pusher may offer a great many.
+// noteAsked notes for the audit log which refs a pusher offers, unless some are named already. There may be a great many.
 func (s *session) noteAsked(ctx context.Context) {
 	const most = 1000
-	if s.asked == nil || s.log == nil {
+	if s.pusher == nil || s.log == nil || len(s.entry.Asked) > 0 {
 		return
 	}
-	refs := s.asked(ctx)
+	refs := s.pusher.Asked(ctx)
 	s.entry.Asked = refs[:min(len(refs), most)]
 }
 
@@ -149,7 +149,7 @@ func (s *session) intend(due []*verdict) error {
 
 // serve receives what was requested. output is for that of programs which are run.
 func (s *session) serve(ctx context.Context, req request, sink report.Sink, output io.Writer) (totals report.Totals, err error) {
-	from := origin{pusher: req.pusher}
+	from := origin{pusher: s.pusher}
 	if from.pusher == nil {
 		if from.url, err = s.config.CheckURL(req.url); err != nil {
 			return totals, cli.Hint(err, "allowed_urls in the server's configuration has those that may be pulled from")

@@ -1,5 +1,5 @@
 // Package patience bounds how long somebody is waited for, in the time that this process has really waited: one
-// that was stopped meanwhile blames nobody.
+// that was stopped meanwhile blames nobody. It also does what is to be done now and then meanwhile.
 package patience
 
 import (
@@ -45,6 +45,28 @@ func Within(parent context.Context, timeout time.Duration, cause error) (context
 		cancel(cause)
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// Every does something again and again, that far apart, until the function that it returns is called, which waits for the last time to end.
+func Every(interval time.Duration, do func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				do()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 // Cause returns why a context has ended, if it has, instead of an error, which then only says that something was

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ostree-push/internal/held"
+	"ostree-push/internal/patience"
 	"ostree-push/internal/workers"
 	"ostree-push/ostree"
 )
@@ -27,7 +28,7 @@ type Quarantine struct {
 
 	dir  string
 	held *os.File
-	stop chan struct{} // ends the touching
+	stop func() // ends the touching
 	// masked: files are made with less than objectMode, so that each has to be given its mode.
 	masked bool
 	sync   flusher
@@ -54,7 +55,8 @@ func New(target *ostree.Repo) (*Quarantine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
-	q := &Quarantine{Target: target, dir: dir, held: handle, stop: make(chan struct{})}
+	q := &Quarantine{Target: target, dir: dir, held: handle}
+	q.stop = patience.Every(touchInterval, q.touch)
 	q.sync.off = target.CoreOption("fsync") == "false"
 
 	// The target's limits hold here too. What arrives is not synced: the
@@ -74,7 +76,6 @@ func New(target *ostree.Repo) (*Quarantine, error) {
 		q.Remove()
 		return nil, fmt.Errorf("make a quarantine: %w", err)
 	}
-	go q.touch()
 	return q, nil
 }
 
@@ -94,7 +95,7 @@ func OpenDir(repo, name string) (*os.File, error) {
 }
 
 // objectMode is the mode of the objects of an archive repository, whatever the umask, as
-// libostree has it: they are linked into the target as they are, and may be served from there.
+// libostree has it: they get into the target as they are, and may be served from there.
 const objectMode = 0o644
 
 // masks reports whether files get less than objectMode in the directory of objects, by the umask or by the directory's
@@ -223,19 +224,11 @@ func (q *Quarantine) create(path string) (fd int, err error) {
 	return fd, nil
 }
 
-// touch keeps the directory young until the quarantine is removed.
+// touch keeps the directory young.
 func (q *Quarantine) touch() {
-	ticker := time.NewTicker(touchInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case now := <-ticker.C:
-			os.Chtimes(q.dir, now, now)
-			os.Chtimes(filepath.Join(q.dir, resumableName), now, now)
-		case <-q.stop:
-			return
-		}
-	}
+	now := time.Now()
+	os.Chtimes(q.dir, now, now)
+	os.Chtimes(filepath.Join(q.dir, resumableName), now, now)
 }
 
 // Leave lets go of the quarantine, so that the next receive may resume from it, if
@@ -296,7 +289,7 @@ func removeHeld(dir string) {
 }
 
 func (q *Quarantine) close() {
-	close(q.stop)
+	q.stop()
 	q.sync.wait()
 	if q.Repo != nil {
 		q.Repo.Close()
