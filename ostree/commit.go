@@ -49,7 +49,7 @@ func (r *Repo) LoadCommit(sum Checksum) (*Commit, error) {
 // whether that was all right, of a small commit in the repository itself; of any other, libostree knows more.
 func (r *Repo) loadStored(sum Checksum, raw *C.OpCommit) bool {
 	var object [4096]byte
-	fd, err := unix.Openat(int(C.ostree_repo_get_dfd(r.c)), ArchivePath(ObjectCommit, sum), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(C.ostree_repo_get_dfd(r.c)), ArchivePath(ObjectCommit, sum), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}

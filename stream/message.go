@@ -434,8 +434,8 @@ type Data struct {
 const (
 	// MaxPiece is the length of the longest piece, in bytes.
 	MaxPiece = 16 << 20
-	// MinPiece is the least length of a piece that is not the last of an object, in bytes.
-	MinPiece = 64 << 10
+	// MinPiece is the least length of a piece that is not the last of an object, in bytes. What is resumed is whole blocks of that size.
+	MinPiece = ranges.Block
 )
 
 // Whole reports whether it is all of an object.

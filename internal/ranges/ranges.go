@@ -12,6 +12,17 @@ func (r Range) Len() int64 { return r.End - r.Start }
 // Set is ranges in their order, none of which is empty or touches another one. The zero value is the empty set.
 type Set []Range
 
+// Block is the size, in bytes, of the blocks that Blocks has.
+const Block = 64 << 10
+
+// Blocks returns what of the set is whole blocks: Block bytes that begin at a multiple of that.
+func (s Set) Blocks() (blocks Set) {
+	for _, r := range s {
+		blocks.Add(Range{(r.Start + Block - 1) / Block * Block, r.End / Block * Block})
+	}
+	return blocks
+}
+
 // Valid reports whether it is what a Set has to be, with nothing below 0: one that comes from elsewhere may not be.
 func (s Set) Valid() bool {
 	before := int64(-1)

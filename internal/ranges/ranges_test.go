@@ -69,6 +69,14 @@ func setOf(bytes []bool, wanted bool) (s Set) {
 	return s
 }
 
+func TestBlocks(t *testing.T) {
+	const b = Block
+	set := Set{{0, 1}, {2, b - 1}, {b + 1, 2*b + 1}, {3 * b, 4 * b}, {5*b - 1, 7*b + 1}, {8 * b, 9*b - 1}}
+	if got, want := set.Blocks(), (Set{{3 * b, 4 * b}, {5 * b, 7 * b}}); !cmp.Equal(got, want) {
+		t.Errorf("the blocks of %v are %v, and not %v", set, got, want)
+	}
+}
+
 func TestValid(t *testing.T) {
 	for _, s := range []Set{{{-1, 3}}, {{3, 3}}, {{4, 3}}, {{0, 2}, {2, 3}}, {{0, 4}, {3, 5}}, {{5, 6}, {1, 2}}} {
 		if s.Valid() {

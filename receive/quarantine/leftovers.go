@@ -49,8 +49,6 @@ type leftover struct {
 	age   time.Duration
 	held  *os.File
 	taken bool // something has been taken from it
-	// pieces has the names of the objects of which a part is there.
-	pieces map[string]struct{}
 }
 
 // holdLeftovers holds all quarantines below tmp that nobody else holds and that
@@ -77,7 +75,6 @@ func holdLeftovers(tmp string) (all []*leftover) {
 			l.remove()
 			continue
 		}
-		l.pieces = piecesIn(dir)
 		all = append(all, l)
 	}
 	slices.SortFunc(all, func(a, b *leftover) int { return int(a.age - b.age) })
@@ -122,13 +119,12 @@ func (l *leftover) close() {
 }
 
 // piecesIn returns the names of the objects of which a part is in a quarantine, and noted.
-func piecesIn(dir string) map[string]struct{} {
-	names := map[string]struct{}{}
+func piecesIn(dir string) (names []string) {
 	entries, _ := os.ReadDir(filepath.Join(dir, piecesDir))
 	for i, entry := range entries { // which are sorted
 		name, isNote := strings.CutSuffix(entry.Name(), noteExtension)
 		if isNote && i > 0 && entries[i-1].Name() == name { // else we died when it was whole
-			names[name] = struct{}{}
+			names = append(names, name)
 		}
 	}
 	return names

@@ -33,8 +33,6 @@ const (
 	noteStep = 2 << 20
 	// rangeSize is the size of a range in a note, in bytes.
 	rangeSize = 16
-	// align is the least length of a piece, in bytes: what is resumed is a multiple of it.
-	align = 64 << 10
 )
 
 // startNote begins to note what comes of an object. Without a file for it, it is not to be resumed, and that is all.
@@ -110,7 +108,7 @@ func (n *note) close() {
 }
 
 // readNote reads a note that somebody has left, of an object of that many bytes, and leaves the offset where more can be written.
-// Ranges that cannot be are left out, and parts of those blocks of which not all is there.
+// Ranges that cannot be are left out, and so is what is not a whole block: of what is missing, nothing is less than a piece may be.
 func readNote(f *os.File, size int64) (form [16]byte, noted ranges.Set, err error) {
 	if _, err := io.ReadFull(f, form[:]); err != nil {
 		return form, nil, err
@@ -127,10 +125,7 @@ func readNote(f *os.File, size int64) (form [16]byte, noted ranges.Set, err erro
 			all.Add(r)
 		}
 	}
-	for _, r := range all {
-		// What is missing has to be whole pieces.
-		noted.Add(ranges.Range{Start: (r.Start + align - 1) / align * align, End: r.End / align * align})
-	}
+	noted = all.Blocks()
 	if len(noted) == 0 || form == [16]byte{} {
 		return form, nil, errors.New("nothing is noted")
 	}

@@ -2,7 +2,6 @@ package quarantine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +20,8 @@ type Resume struct {
 	ctx  context.Context
 	q    *Quarantine
 	from []*leftover
+	// left has, by the names of the objects of which a part has been left, where that is.
+	left map[string][]*leftover
 
 	work     chan Taken // nil if nothing has been left
 	checkers *workers.Workers
@@ -39,9 +40,14 @@ type Taken struct {
 
 // Resume begins to take objects from what has been left behind.
 func (q *Quarantine) Resume(ctx context.Context) *Resume {
-	s := &Resume{ctx: ctx, q: q, from: holdLeftovers(filepath.Dir(q.dir)), found: map[ostree.ObjectName]struct{}{}, parts: map[ostree.ObjectName]struct{}{}}
+	s := &Resume{ctx: ctx, q: q, from: holdLeftovers(filepath.Dir(q.dir)), found: map[ostree.ObjectName]struct{}{}, parts: map[ostree.ObjectName]struct{}{}, left: map[string][]*leftover{}}
 	if len(s.from) == 0 {
 		return s
+	}
+	for _, l := range s.from {
+		for _, name := range piecesIn(l.dir) {
+			s.left[name] = append(s.left[name], l)
+		}
 	}
 	s.work = make(chan Taken, 1000)
 	s.checkers = workers.Start(s.work, func(e Taken) {
@@ -95,15 +101,15 @@ func (s *Resume) check(e ostree.ObjectName) error {
 
 // TakePieces takes an object of which a part has been left, nil if there is none. Its pieces are not checked: whoever has the whole does that.
 func (s *Resume) TakePieces(e ostree.ObjectName) *Pieces {
+	if len(s.left) == 0 {
+		return nil // as a rule; and there may be a great many objects
+	}
 	name := e.String()
-	for _, l := range s.from {
-		if _, left := l.pieces[name]; !left {
-			continue
-		}
-		delete(l.pieces, name)
+	left := s.left[name]
+	delete(s.left, name)
+	for _, l := range left {
 		l.taken = true
-		p, err := s.q.takePieces(l.dir, e)
-		if err == nil {
+		if p, err := s.q.takePieces(l.dir, e); err == nil {
 			s.parts[e] = struct{}{}
 			return p
 		}
@@ -114,9 +120,6 @@ func (s *Resume) TakePieces(e ostree.ObjectName) *Pieces {
 // takePieces moves a part of an object, and what is noted of it, from another quarantine.
 func (q *Quarantine) takePieces(from string, e ostree.ObjectName) (_ *Pieces, err error) {
 	path := q.piecesPath(e)
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
 	left := filepath.Join(from, piecesDir, e.String())
 	defer func() {
 		if err != nil { // it is of no use to anybody
@@ -127,7 +130,7 @@ func (q *Quarantine) takePieces(from string, e ostree.ObjectName) (_ *Pieces, er
 		}
 	}()
 	for _, extension := range []string{"", noteExtension} {
-		if err := os.Rename(left+extension, path+extension); err != nil {
+		if err := rename(left+extension, path+extension); err != nil {
 			return nil, err
 		}
 	}
