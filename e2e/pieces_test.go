@@ -34,14 +34,8 @@ type largeTest struct {
 func newLargeTest(t *testing.T, mode string, size int, l link.Link) *largeTest {
 	t.Helper()
 	k := &killTest{local: filepath.Join(t.TempDir(), "local"), template: filepath.Join(t.TempDir(), "template")}
-	tree := t.TempDir()
-	content := make([]byte, size)
-	rand.NewChaCha8([32]byte{1}).Read(content)
-	err := errors.Join(otrepo.Init(k.local, mode), otrepo.Init(k.template, "archive"), os.WriteFile(filepath.Join(tree, "large"), content, 0o644))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (otrepo.Commit{Ref: "main", Dir: tree, Time: time.Unix(1_700_000_000, 0)}).Write(k.local); err != nil {
+	_, err := otrepo.Large(k.local, mode, size)
+	if err := errors.Join(err, otrepo.Init(k.template, "archive")); err != nil {
 		t.Fatal(err)
 	}
 	k.after = history(t, k.local, "main")[0].content

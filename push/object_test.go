@@ -2,7 +2,6 @@ package push
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,16 +17,13 @@ import (
 // bytes.
 func largeObject(t *testing.T, mode string, size int) (*streamPush, ostree.ObjectName) {
 	t.Helper()
-	dir, tree := filepath.Join(t.TempDir(), "repo"), t.TempDir()
-	content := make([]byte, size)
-	rand.NewChaCha8([32]byte{1}).Read(content)
-	if err := otrepo.Init(dir, mode); err != nil {
+	dir := filepath.Join(t.TempDir(), "repo")
+	text, err := otrepo.Large(dir, mode, size)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(tree, "large"), content, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (otrepo.Commit{Ref: "main", Dir: tree}).Write(dir); err != nil {
+	sum, err := ostree.ParseChecksum(text)
+	if err != nil {
 		t.Fatal(err)
 	}
 	repo, err := ostree.Open(dir)
@@ -35,15 +31,6 @@ func largeObject(t *testing.T, mode string, size int) (*streamPush, ostree.Objec
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { repo.Close() })
-	files, err := filepath.Glob(filepath.Join(dir, "objects/??/*.file*"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%q %v", files, err)
-	}
-	name := filepath.Base(filepath.Dir(files[0])) + filepath.Base(files[0])
-	sum, err := ostree.ParseChecksum(name[:64])
-	if err != nil {
-		t.Fatal(err)
-	}
 	src := &source{repo: repo, dirs: []string{dir}}
 	return &streamPush{src: src}, ostree.ObjectName{Type: ostree.ObjectFile, Sum: sum}
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"ostree-push/internal/otrepo"
@@ -22,24 +20,14 @@ var form = [16]byte{1}
 // largeObject returns a content object with so many random bytes.
 func largeObject(t *testing.T, size int) (e ostree.ObjectName, data []byte) {
 	t.Helper()
-	dir, tree := filepath.Join(t.TempDir(), "repo"), t.TempDir()
-	content := make([]byte, size)
-	rand.NewChaCha8([32]byte{1}).Read(content)
-	err := errors.Join(otrepo.Init(dir, "archive"), os.WriteFile(filepath.Join(tree, "large"), content, 0o644))
-	if err == nil {
-		_, err = otrepo.Commit{Ref: "main", Dir: tree}.Write(dir)
-	}
+	dir := filepath.Join(t.TempDir(), "repo")
+	text, err := otrepo.Large(dir, "archive", size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, _ := filepath.Glob(filepath.Join(dir, "objects/??/*.filez"))
-	if len(files) != 1 {
-		t.Fatalf("%q", files)
-	}
-	name := filepath.Base(filepath.Dir(files[0])) + strings.TrimSuffix(filepath.Base(files[0]), ".filez")
-	sum, err := ostree.ParseChecksum(name)
+	sum, err := ostree.ParseChecksum(text)
 	if err == nil {
-		data, err = os.ReadFile(files[0])
+		data, err = os.ReadFile(filepath.Join(dir, ostree.ArchivePath(ostree.ObjectFile, sum)))
 	}
 	if err != nil {
 		t.Fatal(err)
